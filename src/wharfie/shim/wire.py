@@ -1,0 +1,276 @@
+"""What engine, zygote and shim say to each other. A leaf: imports `base` only, so the engine may use it.
+
+SOCK_SEQPACKET, one JSON object per message, at most MAX_MESSAGE bytes; file descriptors travel in the same message and
+are named, in order, by its "fds". The dialogue (engine left, shim right):
+
+    (connects, or holds the first connection)   hello {id, pid, state, init, exit}
+    prepare {launch}                        →   ok + fds net, netlink, rootfs
+    start {spec, listeners} + listener fds  →   ok {pid, start_time, started_at} + fd init
+    signal resize attach exec pause resume
+    stats top update rootfs                 →   ok {...}
+                                                event exec-exit | oom | detach
+                                                event exit {code, signal, oom, error, at}
+    bye                                     →   ok, then the shim leaves
+
+Answers may come in another order than their requests: `n` pairs them. Only additive changes: unknown fields are
+ignored, an unknown op is answered with kind "unsupported". VERSION is in the hello.
+
+The zygote speaks the same framing: fork {kind, directory} + fd → {"n", "pid"} + pidfd, or {"n", "error"}.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+
+from wharfie.base import errors
+from wharfie.base.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+VERSION = 1
+MAX_MESSAGE = 192 * 1024
+MAX_FDS = 253  # the kernel's SCM_MAX_FD
+
+# Ops.
+PREPARE, START, SIGNAL, RESIZE, ATTACH, EXEC = "prepare", "start", "signal", "resize", "attach", "exec"
+PAUSE, RESUME, STATS, TOP, UPDATE, ROOTFS, BYE = "pause", "resume", "stats", "top", "update", "rootfs", "bye"
+# Events.
+EVENT_EXIT, EVENT_EXEC_EXIT, EVENT_OOM, EVENT_DETACH = "exit", "exec-exit", "oom", "detach"
+# States of a shim, in the hello.
+BORN, PREPARED, RUNNING, EXITED = "born", "prepared", "running", "exited"
+# What a zygote forks.
+KIND_SHIM, KIND_UNDERTAKER = "shim", "undertaker"
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """The bytes of one message. Raises Invalid when it is larger than the wire allows."""
+    data = json.dumps(message, separators=(",", ":")).encode()
+    if len(data) > MAX_MESSAGE:
+        raise errors.Invalid(f"a message of {len(data)} bytes is larger than the wire's {MAX_MESSAGE}")
+    return data
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """The object in one message. Raises Invalid for anything that is not one JSON object."""
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise errors.Invalid(f"not a message: {error}") from error
+    if not isinstance(message, dict):
+        raise errors.Invalid("not a message: no JSON object")
+    return message
+
+
+def send(sock: socket.socket, message: dict[str, Any], fds: Iterable[int] = ()) -> None:
+    """Send one message whole, with descriptors. Raises BlockingIOError on a full non-blocking socket (nothing was
+    sent), BrokenPipeError when the peer is gone, Invalid when it is too large."""
+    send_bytes(sock, encode(message), fds)
+
+
+def send_bytes(sock: socket.socket, data: bytes, fds: Iterable[int] = ()) -> None:
+    """`send` for a message that is encoded already."""
+    rights = array.array("i", fds)
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
+    sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+
+
+def recv(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """One message and its descriptors (close-on-exec; the caller owns them), or None when the peer has closed.
+    Raises BlockingIOError on an empty non-blocking socket, Invalid for rubbish (its descriptors are closed),
+    ConnectionError when the peer died with unread messages."""
+    size = array.array("i").itemsize
+    data, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE + 1, socket.CMSG_SPACE(MAX_FDS * size),
+                                             socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % size])
+    if not data:
+        close_all(fds)
+        return None
+    try:
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise errors.Invalid("a message was cut short")
+        return decode(data), list(fds)
+    except errors.Invalid:
+        close_all(fds)
+        raise
+
+
+def close_all(fds: Iterable[int]) -> None:
+    """Close descriptors nobody wants."""
+    for fd in fds:
+        os.close(fd)
+
+
+def named(message: dict[str, Any], fds: list[int]) -> dict[str, int]:
+    """The descriptors of an answer by name ("fds": ["net", "netlink"]). Those without a name are closed; raises
+    Invalid (all closed) when names are missing their descriptors."""
+    names = message.get("fds", [])
+    if not isinstance(names, list) or len(names) > len(fds):
+        close_all(fds)
+        raise errors.Invalid("a message names descriptors that it does not carry")
+    close_all(fds[len(names):])
+    return dict(zip(names, fds, strict=False))
+
+
+# ---- requests and answers ------------------------------------------------------------------------------------------
+
+
+def request(n: int, op: str, **fields: Any) -> dict[str, Any]:
+    """A request message; `fds` names its descriptors."""
+    return {"n": n, "op": op, **fields}
+
+
+def ok(n: int, result: dict[str, Any] | None = None, names: list[str] | None = None) -> dict[str, Any]:
+    """The answer to request `n`."""
+    answer: dict[str, Any] = {"n": n, "ok": result or {}}
+    if names:
+        answer["fds"] = names
+    return answer
+
+
+def refusal(n: int, error: BaseException, step: str = "") -> dict[str, Any]:
+    """The answer that says why not."""
+    return {"n": n, "error": describe(error, step)}
+
+
+def describe(error: BaseException, step: str = "") -> dict[str, Any]:
+    """An error as data: kind, message, and errno, step and path where there are any."""
+    out: dict[str, Any] = {"kind": getattr(error, "kind", "internal"), "message": str(error) or type(error).__name__}
+    number = getattr(error, "errno", None)
+    if isinstance(number, int):
+        out["errno"] = number
+    if step or getattr(error, "step", ""):
+        out["step"] = step or getattr(error, "step", "")
+    path = getattr(error, "filename", None) or getattr(error, "path", None)
+    if isinstance(path, (str, bytes)):
+        out["path"] = path if isinstance(path, str) else path.decode(errors="replace")
+    return out
+
+
+def raise_for(message: dict[str, Any]) -> dict[str, Any]:
+    """The "ok" of an answer; an error in it is raised as what it means (`base.errors`)."""
+    error = message.get("error")
+    if error is not None:
+        raise errors.from_wire(str(error.get("kind", "internal")), str(error.get("message", "")))
+    result = message.get("ok")
+    return result if isinstance(result, dict) else {}
+
+
+# ---- launch --------------------------------------------------------------------------------------------------------
+
+
+class Log(Value):
+    """Where the container's output goes. `config` are Docker's --log-opt strings (max-size, max-file, ...)."""
+
+    driver: str = "json-file"
+    path: str = ""
+    config: dict[str, str] = {}
+
+
+class Namespaces(Value):
+    """Which namespaces the shim makes: "new", "host", "none" (net: new with only lo), "private"/"shareable" are "new",
+    or a path to join. `user` is None or {"uid_map": [[inside, outside, count], ...], "gid_map": ...}."""
+
+    net: str = "new"
+    ipc: str = "new"
+    uts: str = "new"
+    pid: str = "new"
+    cgroup: str = "new"
+    user: dict[str, Any] | None = None
+
+
+class Launch(Value):
+    """What the engine asks of a shim: written to launch.json and sent in `prepare`. `cgroup` is the path below each
+    hierarchy; `rootfs` is kernel.overlay.Rootfs as a dict; `console_size` is (height, width)."""
+
+    id: str
+    name: str = ""
+    hostname: str = ""
+    driver: str = "native"
+    cgroup: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    console_size: tuple[int, int] = (0, 0)
+    log: Log = Log()
+    rootfs: dict[str, Any] = {}
+    namespaces: Namespaces = Namespaces()
+    seccomp_dir: str = ""
+    stop_signal: str = "SIGTERM"
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Launch:
+        """Parse; unknown fields are ignored (a newer engine), a wrong shape is Invalid."""
+        if not isinstance(data, dict):
+            raise errors.Invalid("launch: not an object")
+        known = {k: v for k, v in data.items() if k in cls._fields_}
+        if not isinstance(known.get("id"), str):
+            raise errors.Invalid("launch.id: a string is needed")
+        size = known.get("console_size") or (0, 0)
+        known["console_size"] = (int(size[0]), int(size[1]))
+        known["log"] = _part(Log, known.get("log"), "launch.log")
+        known["namespaces"] = _part(Namespaces, known.get("namespaces"), "launch.namespaces")
+        return cls(**known)
+
+
+def _part(kind: Any, data: Any, path: str) -> Any:
+    if isinstance(data, kind):
+        return data
+    if data is not None and not isinstance(data, dict):
+        raise errors.Invalid(f"{path}: an object is needed")
+    return kind(**{k: v for k, v in (data or {}).items() if k in kind._fields_ and (v is not None or k == "user")})
+
+
+class Exit(Value):
+    """The exit record: exit.json and the `exit` event. `at` is nanoseconds since 1970; `code` is 128+signal when the
+    process was killed; 255 with an `error` when nobody saw the end."""
+
+    code: int
+    signal: int | None = None
+    oom: bool = False
+    error: str = ""
+    at: int = 0
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Exit:
+        """Parse an exit.json or an event; unknown fields are ignored."""
+        return cls(**{k: v for k, v in data.items() if k in cls._fields_})
+
+
+# ---- zygote --------------------------------------------------------------------------------------------------------
+
+
+class ZygoteLink:
+    """The engine's end of the zygote. `sock` is a non-blocking SEQPACKET socket: send `encode_fork(...)` with
+    `send_bytes(sock, data, fds)`, read answers with `recv(sock)`; end of stream means that the zygote is dead and
+    another must be launched. `sealed` says how its interpreter is protected: "memfd", "tree" or "none: <why>"."""
+
+    def __init__(self, sock: socket.socket, pid: int, pidfd: int, sealed: str) -> None:
+        self.sock = sock
+        self.pid = pid
+        self.pidfd = pidfd
+        self.sealed = sealed
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    @staticmethod
+    def encode_fork(kind: str, n: int, directory: str) -> bytes:
+        """The request for one child. Beside it goes [conn] for KIND_SHIM (one end of a SEQPACKET socketpair, the
+        shim's first connection), nothing for KIND_UNDERTAKER. Answer: {"n", "pid"} + [pidfd] or {"n", "error"}."""
+        return encode({"n": n, "op": "fork", "kind": kind, "directory": directory})
+
+    def close(self) -> None:
+        """Let the zygote go: it leaves when this socket closes; shims live on."""
+        self.sock.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
