@@ -42,7 +42,8 @@ def main(path: str) -> None:
                 parts.append(f"{key}={tuple(value)!r}".replace("'", '"'))
         if "minKernel" in includes:
             parts.append(f"kernel={tuple(int(p) for p in includes['minKernel'].split('.'))!r}")
-        print(f"    Rule({', '.join(parts)}),")
+        line = f"    Rule({', '.join(parts)}),"
+        print(line if len(line) <= 120 or "\n" in line else "    Rule(\n        " + ",\n        ".join(parts) + ",\n    ),")
     print(")")
 
 

@@ -138,7 +138,10 @@ RULES: tuple[Rule, ...] = (
     Rule("personality", arg=(0, "SCMP_CMP_EQ", 131080, 0)),
     Rule("personality", arg=(0, "SCMP_CMP_EQ", 4294967295, 0)),
     Rule("swapcontext sync_file_range2", arches=("ppc64le",)),
-    Rule("arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2", arches=("arm", "arm64")),
+    Rule(
+        "arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2",
+        arches=("arm", "arm64"),
+    ),
     Rule("arch_prctl", arches=("amd64", "x32")),
     Rule("modify_ldt", arches=("amd64", "x32", "x86")),
     Rule("s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr", arches=("s390", "s390x")),
@@ -149,8 +152,18 @@ RULES: tuple[Rule, ...] = (
     lsm_set_self_attr mount mount_setattr move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname
     sethostname setns syslog umount umount2 unshare
 """, caps=("CAP_SYS_ADMIN",)),
-    Rule("clone", arg=(0, "SCMP_CMP_MASKED_EQ", 2114060288, 0), without_caps=("CAP_SYS_ADMIN",), without_arches=("s390", "s390x")),
-    Rule("clone", arg=(1, "SCMP_CMP_MASKED_EQ", 2114060288, 0), arches=("s390", "s390x"), without_caps=("CAP_SYS_ADMIN",)),
+    Rule(
+        "clone",
+        arg=(0, "SCMP_CMP_MASKED_EQ", 2114060288, 0),
+        without_caps=("CAP_SYS_ADMIN",),
+        without_arches=("s390", "s390x"),
+    ),
+    Rule(
+        "clone",
+        arg=(1, "SCMP_CMP_MASKED_EQ", 2114060288, 0),
+        arches=("s390", "s390x"),
+        without_caps=("CAP_SYS_ADMIN",),
+    ),
     Rule("clone3", action="SCMP_ACT_ERRNO", errno=38, without_caps=("CAP_SYS_ADMIN",)),
     Rule("reboot", caps=("CAP_SYS_BOOT",)),
     Rule("chroot", caps=("CAP_SYS_CHROOT",)),
