@@ -1,0 +1,1 @@
+"""The one tar reader and writer."""

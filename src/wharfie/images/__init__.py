@@ -1,0 +1,1 @@
+"""Images: load, save, import, tag, list, inspect, remove, and those that come with the install."""
