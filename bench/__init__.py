@@ -1,0 +1,1 @@
+"""bench: budgets, measured side by side with Debian's dockerd, same client, same image, interleaved."""
