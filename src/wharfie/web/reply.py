@@ -1,0 +1,127 @@
+"""Writing answers: heads with the right framing, streams, files, and the switch out of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+from . import heads
+from .response import Bytes, File, Hijack, Response, Stream
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_NO_BODY = frozenset((204, 304))
+_date = (0, "")
+
+
+def _today() -> str:
+    global _date
+    now = int(time.time())
+    if _date[0] != now:
+        _date = (now, heads.date(now))
+    return _date[1]
+
+
+def head(answer: Response, length: int | None, *, keep_alive: bool, chunked: bool = False) -> bytes:
+    """The response head; `length` None and not chunked means "until close"."""
+    out = list(answer.headers.items())
+    if answer.content_type:
+        out.append(("Content-Type", answer.content_type))
+    out.append(("Date", _today()))
+    if chunked:
+        out.append(("Transfer-Encoding", "chunked"))
+    elif length is not None and answer.status not in _NO_BODY:
+        out.append(("Content-Length", str(length)))
+    if not keep_alive:
+        out.append(("Connection", "close"))
+    return heads.encode(answer.status, out)
+
+
+async def send(connection: Connection, answer: Response, request: heads.Head, keep: bool) -> bool:
+    """Send `answer`; True when the connection can serve another request. Raises ConnectionError, OSError."""
+    silent = request.method == "HEAD" or answer.status in _NO_BODY
+    if isinstance(answer, Bytes):
+        data = answer.data
+        start = head(answer, len(data), keep_alive=keep)
+        await connection.write(start if silent else start + data)
+    elif isinstance(answer, Stream):
+        return await _stream(connection, answer, request, keep, silent)
+    elif isinstance(answer, File):
+        await _file(connection, answer, keep, silent)
+    else:
+        await connection.write(head(answer, 0, keep_alive=keep))
+    return keep
+
+
+async def _stream(connection: Connection, answer: Stream, request: heads.Head, keep: bool, silent: bool) -> bool:
+    chunked = request.version == "1.1"
+    keep = keep and chunked
+    try:
+        await connection.write(head(answer, None, keep_alive=keep, chunked=chunked))
+        if silent or not connection.streaming():
+            return keep and silent
+        async for piece in answer.pieces:
+            if piece:
+                await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        if chunked:
+            await connection.write(b"0\r\n\r\n")
+        return keep
+    finally:
+        close = getattr(answer.pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _file(connection: Connection, answer: File, keep: bool, silent: bool) -> None:
+    with os.fdopen(answer.fd, "rb", buffering=0) as file:
+        await connection.write(head(answer, answer.length, keep_alive=keep))
+        if silent or not answer.length:
+            return
+        transport = connection.transport
+        if transport.get_extra_info("sslcontext") is None:
+            loop = asyncio.get_running_loop()
+            sent = await loop.sendfile(transport, file, answer.offset, answer.length, fallback=False)
+            if sent != answer.length:
+                raise ConnectionAbortedError("the file became shorter while it was sent")
+            return
+        file.seek(answer.offset)
+        left = answer.length
+        while left:
+            # loop.sendfile over TLS costs nine times a plain read and write
+            piece = file.read(min(left, 256 << 10))
+            if not piece:
+                raise ConnectionAbortedError("the file became shorter while it was sent")
+            left -= len(piece)
+            await connection.write(piece)
+
+
+def upgrade_head(answer: Hijack, upgrade: str) -> bytes:
+    """Docker's own words, which older clients compare."""
+    out = [("Content-Type", answer.content_type), *answer.headers.items()]
+    if not upgrade:
+        return heads.encode(200, out)
+    return heads.encode(101, [*out, ("Connection", "Upgrade"), ("Upgrade", upgrade)], "UPGRADED")
+
+
+async def write_raw(loop: asyncio.AbstractEventLoop, fd: int, data: bytes) -> None:
+    """Write all of `data` to a non-blocking socket. A client that is gone is noticed by whoever takes the fd."""
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            ready: asyncio.Future[None] = loop.create_future()
+            loop.add_writer(fd, _settle, ready)
+            try:
+                await ready
+            finally:
+                loop.remove_writer(fd)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
