@@ -57,9 +57,23 @@ class Engine:
         """Start the engine on its root and wait until it answers; raises RuntimeError with its log's end."""
         log = open(self.root / "log", "ab")
         self.process = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{self.namespace}", *self.command, "--data-root", str(self.root / "data"),
-             "--exec-root", str(self.root / "run"), "-H", f"unix://{self.socket}", "--pidfile", str(self.root / "pid")],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            [
+                "nsenter",
+                f"--net=/run/netns/{self.namespace}",
+                *self.command,
+                "--data-root",
+                str(self.root / "data"),
+                "--exec-root",
+                str(self.root / "run"),
+                "-H",
+                f"unix://{self.socket}",
+                "--pidfile",
+                str(self.root / "pid"),
+            ],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline:

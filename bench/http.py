@@ -20,7 +20,8 @@ class Connection:
         data = b"" if body is None else json.dumps(body).encode()
         self.sock.sendall(
             f"{method} /v1.41{path} HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(data)}\r\n\r\n".encode() + data
+            f"Content-Length: {len(data)}\r\n\r\n".encode()
+            + data
         )
         while b"\r\n\r\n" not in self.held:
             self._more()

@@ -60,8 +60,15 @@ def own_client(ours: Engine, theirs: Engine) -> Row:
 def api_life(ours: Engine, theirs: Engine) -> Row:
     links = [Connection(e.socket) for e in (ours, theirs)]
     mine, peers = interleaved(*(lambda c=c: c.life(IMAGE) for c in links), pairs=30)
-    return Row("API create+start+wait+remove", statistics.median(mine), statistics.median(peers), "ms",
-               "≤ 15 ms median", statistics.median(mine) <= 15, (min(mine), max(mine)))
+    return Row(
+        "API create+start+wait+remove",
+        statistics.median(mine),
+        statistics.median(peers),
+        "ms",
+        "≤ 15 ms median",
+        statistics.median(mine) <= 15,
+        (min(mine), max(mine)),
+    )
 
 
 def lives_a_second(ours: Engine, theirs: Engine) -> Row:
@@ -80,8 +87,15 @@ def lives_a_second(ours: Engine, theirs: Engine) -> Row:
         return 8 * each / (time.perf_counter() - start)
 
     mine = [rate(ours, 20) for _ in range(3)]
-    return Row("full lives a second, 8 at once", statistics.median(mine), rate(theirs, 2), "/s", "≥ 40 (goal 60)",
-               statistics.median(mine) >= 40, (min(mine), max(mine)))
+    return Row(
+        "full lives a second, 8 at once",
+        statistics.median(mine),
+        rate(theirs, 2),
+        "/s",
+        "≥ 40 (goal 60)",
+        statistics.median(mine) >= 40,
+        (min(mine), max(mine)),
+    )
 
 
 def exec_true(ours: Engine, theirs: Engine) -> Row:
@@ -143,10 +157,27 @@ def log_flood(ours: Engine, theirs: Engine) -> Row:
     times: dict[str, list[float]] = {"w": [], "d": []}
     for _ in range(3):
         for engine in (ours, theirs):
-            quiet = [DOCKER, "-H", f"unix://{engine.socket}", "run", "-d", "--name", "bench-flood", IMAGE, "sh", "-c",
-                     LINES_FILE + FLOOD]
-            times[engine.name].append(timed(lambda e=engine, q=quiet: (
-                subprocess.run(q, check=True, stdout=subprocess.DEVNULL), e.docker("wait", "bench-flood"))))
+            quiet = [
+                DOCKER,
+                "-H",
+                f"unix://{engine.socket}",
+                "run",
+                "-d",
+                "--name",
+                "bench-flood",
+                IMAGE,
+                "sh",
+                "-c",
+                LINES_FILE + FLOOD,
+            ]
+            times[engine.name].append(
+                timed(
+                    lambda e=engine, q=quiet: (
+                        subprocess.run(q, check=True, stdout=subprocess.DEVNULL),
+                        e.docker("wait", "bench-flood"),
+                    )
+                )
+            )
             engine.docker("rm", "-f", "bench-flood")
     return against("100 MB of short lines into the log", times["w"], times["d"], 1.0, "≤ theirs")
 
@@ -163,10 +194,12 @@ def log_read(ours: Engine, theirs: Engine) -> Row:
 
 def slow_reader(ours: Engine, theirs: Engine) -> Row:
     """The container's own time to write 20 MB while an attached client reads nothing."""
+
     def stalled(engine: Engine) -> float:
         engine.docker("create", "--name", "bench-slow", IMAGE, "sh", "-c", LINES_FILE + FLOOD)
-        client = subprocess.Popen([DOCKER, "-H", f"unix://{engine.socket}", "start", "-a", "bench-slow"],
-                                  stdout=subprocess.PIPE)
+        client = subprocess.Popen(
+            [DOCKER, "-H", f"unix://{engine.socket}", "start", "-a", "bench-slow"], stdout=subprocess.PIPE
+        )
         try:
             return timed(lambda: engine.docker("wait", "bench-slow"))
         finally:

@@ -69,7 +69,9 @@ def busybox_files() -> dict[str, bytes | str]:
     files: dict[str, bytes | str] = {"bin/": b"", "etc/": b"", "tmp/": b"", "root/": b"", "var/": b"", "home/": b""}
     files["bin/busybox"] = program
     files.update({f"bin/{a}": "->busybox" for a in applets if a != "busybox"})
-    files["etc/passwd"] = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home:/bin/sh\nbob:x:1001:1000::/home:/bin/sh\n"
+    files["etc/passwd"] = (
+        "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home:/bin/sh\nbob:x:1001:1000::/home:/bin/sh\n"
+    )
     files["etc/group"] = "root:x:0:\nstaff:x:50:ann\nann:x:1000:\n"
     return files
 
@@ -96,7 +98,20 @@ class Daemon:
         if self.outside:
             self._ip("netns", "add", self.outside)
             self._ip("-n", self.outside, "link", "set", "lo", "up")
-            self._ip("-n", self.namespace, "link", "add", "ext0", "type", "veth", "peer", "name", "ext0", "netns", self.outside)
+            self._ip(
+                "-n",
+                self.namespace,
+                "link",
+                "add",
+                "ext0",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "ext0",
+                "netns",
+                self.outside,
+            )
             for ns, address in ((self.namespace, "10.199.7.2/24"), (self.outside, "10.199.7.1/24")):
                 self._ip("-n", ns, "addr", "add", address, "dev", "ext0")
                 self._ip("-n", ns, "link", "set", "ext0", "up")
@@ -110,9 +125,25 @@ class Daemon:
         """Start the engine process (again); waits until it answers."""
         log = open(self.root / "log", "ab")
         self.process = subprocess.Popen(
-            self.inside(sys.executable, "-m", "wharfie.daemon", "--data-root", str(self.data), "--exec-root", str(self.run),
-                        "-H", self.host, "--pidfile", str(self.root / "pid"), *self.flags),
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, start_new_session=True,
+            self.inside(
+                sys.executable,
+                "-m",
+                "wharfie.daemon",
+                "--data-root",
+                str(self.data),
+                "--exec-root",
+                str(self.run),
+                "-H",
+                self.host,
+                "--pidfile",
+                str(self.root / "pid"),
+                *self.flags,
+            ),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
         )
         log.close()
         deadline = time.monotonic() + 30
@@ -148,11 +179,15 @@ class Daemon:
         self.process.wait(30)
         self.process = None
 
-    def docker(self, *args: str, stdin: bytes | None = None, client: str = "", check: bool = True, timeout: float = 60) -> str:
+    def docker(
+        self, *args: str, stdin: bytes | None = None, client: str = "", check: bool = True, timeout: float = 60
+    ) -> str:
         """stdout of the docker client; with check, a failure raises RuntimeError with its stderr."""
         done = self.client(*args, stdin=stdin, client=client, timeout=timeout)
         if check and done.returncode:
-            raise RuntimeError(f"docker {' '.join(args)}: exit {done.returncode}: {done.stderr.decode(errors='replace')}")
+            raise RuntimeError(
+                f"docker {' '.join(args)}: exit {done.returncode}: {done.stderr.decode(errors='replace')}"
+            )
         return done.stdout.decode(errors="replace")
 
     def client(
@@ -161,7 +196,10 @@ class Daemon:
         """The finished docker client: returncode, stdout, stderr."""
         program = client or next(iter(clients().values()))
         return subprocess.run(
-            [program, "-H", self.host, *args], input=stdin if stdin is not None else b"", capture_output=True, timeout=timeout,
+            [program, "-H", self.host, *args],
+            input=stdin if stdin is not None else b"",
+            capture_output=True,
+            timeout=timeout,
             env={**os.environ, "DOCKER_CONFIG": str(self.root / "config")},
         )
 

@@ -1,0 +1,219 @@
+"""Regression tests from outside for the escapes of the field; each carries its row's number and CVE."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hosts import IMAGE, Daemon, busybox_files, tar_of
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon() as d:
+        yield d
+
+
+def tree_hash() -> str:
+    """One hash over the interpreter and every module of the package: what a container must not be able to change."""
+    import wharfie
+
+    whole = hashlib.sha256(Path(sys.executable).resolve().read_bytes())
+    for path in sorted(Path(wharfie.__file__).parent.rglob("*.py")):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def test_field_row_1_cve_2019_5736_runtime_binary_stays(daemon: Daemon) -> None:
+    """The image's program is `#!/proc/self/exe`, while a sibling opens every /proc/*/exe it can see for writing."""
+    before = tree_hash()
+    files = {**busybox_files(), "bin/evil": "#!/proc/self/exe\n"}
+    daemon.docker("import", "-", "row1:latest", stdin=tar_of(files))
+    assert daemon.client("run", "--rm", "row1", "/bin/evil").returncode != 0
+    grab = """n=0; while [ $n -lt 4000 ]; do n=$((n+1))
+        for e in /proc/[0-9]*/exe; do
+            case $(readlink $e 2>/dev/null) in ''|/bin/busybox) ;; *) echo "foreign $e $(readlink $e)";; esac
+            ( : >> $e ) 2>/dev/null && echo "opened $e"
+        done; done; echo finished"""
+    # busybox itself may be opened (ETXTBSY while it runs): what must never appear is a program of ours.
+    daemon.docker("run", "-d", "--name", "row1c", "--cap-add", "SYS_PTRACE", "row1", "sh", "-c", grab)
+    for _ in range(25):
+        daemon.client("exec", "row1c", "/bin/evil")
+        daemon.client("exec", "row1c", "true")
+    daemon.client("stop", "-t", "0", "row1c")
+    said = daemon.docker("logs", "row1c")
+    daemon.docker("rm", "-f", "row1c")
+    assert "foreign" not in said, said
+    assert tree_hash() == before
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 33, 64])
+def test_field_row_2_cve_2024_21626_workdir_in_a_leaked_descriptor(daemon: Daemon, number: int) -> None:
+    done = daemon.client("run", "--rm", "-w", f"/proc/self/fd/{number}", IMAGE, "sh", "-c", "pwd; ls -a . ../../..")
+    text = done.stdout.decode()
+    assert "root" not in text.split() or done.returncode != 0
+    for private in ("layers", "state.db", "containers", "lost+found"):
+        assert private not in text
+
+
+def test_field_row_2_cve_2024_21626_exec_sees_three_descriptors(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "row2", IMAGE, "sleep", "100")
+    try:
+        assert daemon.docker("exec", "row2", "sh", "-c", "ls -l /proc/$$/fd | grep -c -- '->'").strip() == "3"
+        for number in range(3, 20):
+            done = daemon.client("exec", "-w", f"/proc/self/fd/{number}", "row2", "ls", "-a", ".")
+            assert done.returncode != 0 or b"state.db" not in done.stdout
+    finally:
+        daemon.docker("rm", "-f", "row2")
+
+
+# Written in C by hand would need a compiler in the image: busybox has no ptrace applet, so pid 1 is this host's static
+# probe when a C compiler is there at test time.
+ATTACKER = r"""
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int main(void) {
+    char path[300], to[300];
+    for (;;) {
+        DIR *d = opendir("/proc"); struct dirent *e;
+        while (d && (e = readdir(d))) {
+            int pid = atoi(e->d_name); if (pid <= 1) continue;
+            snprintf(path, sizeof path, "/proc/%d/exe", pid);
+            ssize_t n = readlink(path, to, sizeof to - 1); if (n > 0) { to[n] = 0;
+                if (!strstr(to, "/bin/busybox")) { printf("foreign %s\n", to); fflush(stdout); } }
+            snprintf(path, sizeof path, "/proc/%d/fd", pid);
+            DIR *f = opendir(path); struct dirent *g;
+            while (f && (g = readdir(f))) { int num = atoi(g->d_name); if (num > 2) {
+                snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, num);
+                n = readlink(path, to, sizeof to - 1); if (n > 0) { to[n] = 0;
+                    if (strstr(to, "/tmp/wt-") || strstr(to, "python")) { printf("fd %s\n", to); fflush(stdout); } } } }
+            if (f) closedir(f);
+            if (ptrace(PTRACE_ATTACH, pid, 0, 0) == 0) { int st; waitpid(pid, &st, __WALL);
+                snprintf(path, sizeof path, "/proc/%d/status", pid);
+                FILE *s = fopen(path, "r"); char line[200];
+                while (s && fgets(line, sizeof line, s)) if (!strncmp(line, "CapPrm:", 7)) { printf("caught %s", line); fflush(stdout); }
+                if (s) fclose(s); ptrace(PTRACE_DETACH, pid, 0, 0); }
+        }
+        if (d) closedir(d);
+    }
+}
+"""
+
+
+def test_field_row_3_cve_2016_9962_ptrace_of_a_joining_process(daemon: Daemon, tmp_path: Path) -> None:
+    """pid 1 with CAP_SYS_PTRACE attaches to whatever appears during an exec storm: it may only ever hold processes
+    with its own capabilities, and none with a descriptor of the host."""
+    source = tmp_path / "attacker.c"
+    source.write_text(ATTACKER)
+    built = subprocess.run(["cc", "-static", "-O1", "-o", str(tmp_path / "attacker"), str(source)], capture_output=True)
+    assert built.returncode == 0, built.stderr.decode()
+    files = {**busybox_files(), "attacker": (tmp_path / "attacker").read_bytes()}
+    daemon.docker("import", "-", "row3:latest", stdin=tar_of(files))
+    daemon.docker("run", "-d", "--name", "row3", "--cap-add", "SYS_PTRACE", "row3", "/attacker")
+    try:
+        for _ in range(40):
+            daemon.client("exec", "row3", "true")
+        time.sleep(0.2)
+        said = daemon.docker("logs", "row3")
+    finally:
+        daemon.docker("rm", "-f", "row3")
+    allowed = 0xA80425FB | 1 << 19
+    for line in said.splitlines():
+        assert not line.startswith(("fd ", "foreign ")), line
+        if line.startswith("caught CapPrm:"):
+            assert int(line.split()[-1], 16) & ~allowed == 0, line
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "4294967296",
+        "4294967295",
+        "2147483648",
+        "٣",
+        "1_000",
+        "0x0",
+        "-1",
+        "+1",
+        " 1",
+        "1 ",
+        "1:٣",
+        "1000:4294967296",
+        "1:-1",
+    ],
+)
+def test_field_row_15_cve_2024_40635_hostile_users_are_refused(daemon: Daemon, user: str) -> None:
+    files = busybox_files()
+    passwd = files["etc/passwd"]
+    assert isinstance(passwd, str)
+    # the number also stands there as a name: it must not fall through to it
+    files["etc/passwd"] = passwd + "4294967296:x:0:0::/:/bin/sh\n-1:x:0:0::/:/bin/sh\n٣:x:0:0::/:/bin/sh\n"
+    daemon.docker("import", "-", "row15:latest", stdin=tar_of(files))
+    done = daemon.client("run", "--rm", f"--user={user}", "row15", "id", "-u")
+    assert done.returncode != 0, f"user {user!r} became uid {done.stdout.decode().strip()}"
+    assert b"0" != done.stdout.strip()
+
+
+def test_field_row_14_cve_2022_36109_supplementary_groups(daemon: Daemon) -> None:
+    assert daemon.docker("run", "--rm", "-u", "ann", IMAGE, "id", "-G").split() == ["1000", "50"]
+    assert daemon.docker("run", "--rm", "-u", "bob", IMAGE, "id", "-G").split() == ["1000"]
+    assert daemon.docker("run", "--rm", "-u", "1234", IMAGE, "id", "-G").split() == ["0"]
+    assert daemon.docker("run", "--rm", "-u", "ann:staff", IMAGE, "id", "-G").split() == ["50"]
+    assert daemon.docker("run", "--rm", "--group-add", "77", IMAGE, "id", "-G").split() == ["0", "77"]
+
+
+def test_field_row_20_cve_2019_14271_nothing_is_loaded_from_the_image(daemon: Daemon) -> None:
+    """An image full of traps: python modules, codecs, NSS and gconv libraries that would leave a mark if loaded."""
+    trap = "open('/tmp/loaded','w').write(__name__)\nopen('/etc/loaded','w').write('x')\n"
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    files = busybox_files()
+    roots = [
+        f"usr/lib/{version}",
+        f"usr/local/lib/{version}",
+        str(Path(sys.prefix).relative_to("/")) + f"/lib/{version}",
+    ]
+    for root in roots:
+        for name in (
+            "encodings/__init__.py",
+            "encodings/idna.py",
+            "encodings/ascii.py",
+            "os.py",
+            "json/__init__.py",
+            "socket.py",
+            "errno.py",
+            "site.py",
+            "traceback.py",
+            "pwd.py",
+            "grp.py",
+            "linecache.py",
+        ):
+            files[f"{root}/{name}"] = trap
+    for lib in ("libnss_files.so.2", "libnss_dns.so.2", "libnss_compat.so.2", "libc.so.6"):
+        files[f"lib/x86_64-linux-gnu/{lib}"] = b"\x7fELF hostile"
+    files["etc/nsswitch.conf"] = "passwd: files hostile\n"
+    daemon.docker("import", "-", "row20:latest", stdin=tar_of(files))
+    out = daemon.docker("run", "--rm", "-u", "ann", "row20", "sh", "-c", "ls /tmp /etc; id -un")
+    assert "loaded" not in out
+    assert "ann" in out
+    daemon.docker("run", "-d", "--name", "row20c", "row20", "sleep", "100")
+    try:
+        daemon.docker("exec", "-u", "ann", "row20c", "true")
+        daemon.client("exec", "row20c", "no-such-program")
+        daemon.client("run", "--rm", "row20", "no-such-program")
+        assert "loaded" not in daemon.docker("exec", "row20c", "ls", "/tmp", "/etc")
+    finally:
+        daemon.docker("rm", "-f", "row20c")
