@@ -2,8 +2,6 @@
 
 Field names are Docker's (pascal case) in JSON and snake case here. What Go marks as a pointer or leaves null when
 unset is `T | None` here, so that "not given" and "given as zero" stay apart exactly where Docker keeps them apart.
-Requests are decoded through `engine.decoding`, which also matches keys without regard to case, as Go does, and drops
-nulls.
 """
 
 from __future__ import annotations
@@ -42,13 +40,13 @@ class Config(Shape):
     open_stdin: bool = False
     stdin_once: bool = False
     env: list[str] | None = None
-    cmd: list[str] | str | None = None
+    cmd: list[str] | None = None
     healthcheck: HealthConfig | None = None
     args_escaped: bool | None = None
     image: str = ""
     volumes: dict[str, dict[str, Any]] | None = None
     working_dir: str = ""
-    entrypoint: list[str] | str | None = None
+    entrypoint: list[str] | None = None
     network_disabled: bool | None = None
     mac_address: str = ""
     on_build: list[str] | None = None
