@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    _Options = list[tuple[str, str]]
+
 PINNED = (("index", "off"), ("redirect_dir", "off"), ("metacopy", "off"))
 MAX_LOWERS = 500  # the kernel's OVL_MAX_STACK
 
@@ -79,13 +81,15 @@ def mount(rootfs: Rootfs, userns_fd: int = -1) -> int:
             return _single(rootfs.upper, rootfs.readonly, -1)
         if len(rootfs.lowers) == 1 and not rootfs.upper:  # overlay refuses one lower without an upper
             return _single(rootfs.lowers[0], True, mapped)
-        lowers = [_hold(path, held, mapped) for path in rootfs.lowers]
-        upper = _hold(rootfs.upper, held) if rootfs.upper else ""
-        work = _hold(rootfs.work, held) if rootfs.upper else ""
-        return _overlay(rootfs, lowers, upper, work)
+        made = _by_fsconfig(*_named(rootfs, held, mapped), userxattr=rootfs.userxattr)
     finally:
         for fd in held:
             os.close(fd)
+    if made < 0:
+        made = _by_mount(rootfs, mapped)
+    if rootfs.readonly or not rootfs.upper:
+        mounts.mount_setattr(made, "", set=mounts.MOUNT_ATTR_RDONLY)
+    return made
 
 
 def _triples(rows: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
@@ -106,31 +110,30 @@ def _single(path: str, readonly: bool, mapped: int) -> int:
     return fd
 
 
-def _hold(path: str, held: list[int], mapped: int = -1) -> str:
-    """A short name for a directory, valid while `held` is open; through an id-mapped clone if asked."""
+def _named(rootfs: Rootfs, held: list[int], mapped: int, *, attach: bool = False) -> tuple[list[str], _Options]:
+    """The lowers and the options by short names, which are valid while the descriptors in `held` are open."""
+    lowers = [_hold(path, held, mapped, attach=attach) for path in rootfs.lowers]
+    options = list(PINNED)
+    if rootfs.upper:
+        options += [("upperdir", _hold(rootfs.upper, held)), ("workdir", _hold(rootfs.work, held))]
+    return lowers, options
+
+
+def _hold(path: str, held: list[int], mapped: int = -1, *, attach: bool = False) -> str:
+    """A short name for a directory; through an id-mapped clone if asked. Before Linux 6.15 overlay wants such a clone
+    attached somewhere in the namespace of the caller: over its own directory."""
     if mapped < 0:
         held.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
     else:
         held.append(mounts.open_tree(AT_FDCWD, path))
         mounts.mount_setattr(held[-1], "", set=mounts.MOUNT_ATTR_IDMAP, userns_fd=mapped)
+        if attach:
+            mounts.attach_at(held[-1], path)
     return f"/proc/self/fd/{held[-1]}"
 
 
-def _overlay(rootfs: Rootfs, lowers: list[str], upper: str, work: str) -> int:
-    options = list(PINNED)
-    if upper:
-        options += [("upperdir", upper), ("workdir", work)]
-    attributes = mounts.MOUNT_ATTR_RDONLY if rootfs.readonly or not upper else 0
-    made = _by_fsconfig(lowers, options, rootfs.userxattr)
-    if made < 0:
-        made = _by_mount(lowers, options, rootfs.userxattr)
-    if attributes:
-        mounts.mount_setattr(made, "", set=attributes)
-    return made
-
-
-def _by_fsconfig(lowers: list[str], options: list[tuple[str, str]], userxattr: bool) -> int:
-    """The new way; -1 where the kernel lacks the call or does not know `lowerdir+`."""
+def _by_fsconfig(lowers: list[str], options: _Options, *, userxattr: bool) -> int:
+    """The new way; -1 where the kernel lacks the call, does not know `lowerdir+` or wants lowers attached."""
     try:
         context = mounts.fsopen("overlay")
     except OSError as failed:
@@ -157,18 +160,17 @@ def _by_fsconfig(lowers: list[str], options: list[tuple[str, str]], userxattr: b
         os.close(context)
 
 
-def _by_mount(lowers: list[str], options: list[tuple[str, str]], userxattr: bool) -> int:
+def _by_mount(rootfs: Rootfs, mapped: int) -> int:
     """The old way. The mount is made in a namespace of its own, so that not even a moment of it is seen on the host; a
     thread gives that namespace (unshare works on one thread) and takes it along when it ends. Nothing is forked: the
     engine, which may not fork, comes here too for stopped containers."""
-    data = ",".join(["lowerdir=" + ":".join(lowers), *(f"{k}={v}" for k, v in options), *["userxattr"][: userxattr]])
     result: list[Any] = []
     done = _thread.allocate_lock()
     done.acquire()
 
     def work() -> None:
         try:
-            result.append(_mount_and_clone(data))
+            result.append(_mount_and_clone(rootfs, mapped))
         except BaseException as failed:
             result.append(failed)
         finally:
@@ -183,13 +185,23 @@ def _by_mount(lowers: list[str], options: list[tuple[str, str]], userxattr: bool
     return int(result[0])
 
 
-def _mount_and_clone(data: str) -> int:
+def _mount_and_clone(rootfs: Rootfs, mapped: int) -> int:
+    """Everything is opened after the unshare: overlay takes only directories of the caller's own mount namespace."""
     unshare(CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-    # Any directory serves as the place: nobody else sees this namespace. Names by fd are those of the process, and
-    # /proc/self is the process whichever thread asks.
-    mounts.mount("overlay", "/proc/self/cwd", "overlay", 0, data)
-    return mounts.open_tree(AT_FDCWD, "/proc/self/cwd/.")
+    held: list[int] = []
+    try:
+        lowers, options = _named(rootfs, held, mapped, attach=True)
+        data = ",".join(["lowerdir=" + ":".join(lowers), *(f"{k}={v}" for k, v in options)])
+        if rootfs.userxattr:
+            data += ",userxattr"
+        # Any directory serves as the place, since nobody else sees this namespace.
+        place = rootfs.lowers[0]
+        mounts.mount("overlay", place, "overlay", 0, data)
+        return mounts.open_tree(AT_FDCWD, place)
+    finally:
+        for fd in held:
+            os.close(fd)
 
 
 def _wait_gone(tid: int) -> None:
