@@ -1,0 +1,60 @@
+"""--log-opt, parsed once. What is not honoured yet is refused by name, never ignored."""
+
+from __future__ import annotations
+
+from wharfie.base import errors, units
+from wharfie.base.value import Value
+
+DRIVERS = ("json-file", "local", "none")
+# Docker's own defaults: json-file keeps everything in one file, local keeps five of 20 MB.
+_DEFAULTS = {"json-file": (0, 1), "local": (20_000_000, 5)}
+_LATER = frozenset(("labels", "labels-regex", "env", "env-regex", "tag", "compress"))
+# Docker's own delivery switches: a shim writes straight from the pipe, which is what both of them ask for.
+_DELIVERY = frozenset(("mode", "max-buffer-size"))
+
+
+class Options(Value):
+    """max_size in bytes, 0 = no limit; max_file counts the live file too."""
+
+    max_size: int = 0
+    max_file: int = 1
+
+
+def parse(driver: str, config: dict[str, str]) -> Options:
+    """The options of a driver. Raises Invalid or Unsupported naming the option, in Docker's words."""
+    if driver not in DRIVERS:
+        raise errors.Unsupported(f"logger: no log driver named '{driver}' is registered", name=driver,
+                                 action="use json-file, local or none")
+    size, files = _DEFAULTS.get(driver, (0, 1))
+    for key, value in config.items():
+        if key == "max-size":
+            size = _size(value)
+        elif key == "max-file":
+            files = _count(value)
+        elif key in _LATER:
+            if key == "compress" and value in ("false", "0", ""):
+                continue
+            raise errors.Unsupported(f"log option '{key}' of driver {driver} is not supported yet", name=key)
+        elif key in _DELIVERY:
+            if key == "mode" and value not in ("", "blocking", "non-blocking"):
+                raise errors.Invalid(f"logger: logging mode not supported: {value}", name=key)
+        else:
+            raise errors.Invalid(f"unknown log opt '{key}' for {driver} log driver", name=key)
+    if files > 1 and not size and driver == "json-file":
+        raise errors.Invalid("max-file cannot be used without max-size", name="max-file", action="give max-size too")
+    return Options(size, files)
+
+
+def _size(text: str) -> int:
+    if text == "-1":
+        return 0
+    size = units.parse_size(text)
+    if size <= 0:
+        raise errors.Invalid("max-size must be a positive number", name="max-size")
+    return size
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 6 or int(text) < 1:
+        raise errors.Invalid(f"max-file must be a number of at least 1, not '{text}'", name="max-file")
+    return int(text)
