@@ -105,7 +105,8 @@ int main(void) {
             if (ptrace(PTRACE_ATTACH, pid, 0, 0) == 0) { int st; waitpid(pid, &st, __WALL);
                 snprintf(path, sizeof path, "/proc/%d/status", pid);
                 FILE *s = fopen(path, "r"); char line[200];
-                while (s && fgets(line, sizeof line, s)) if (!strncmp(line, "CapPrm:", 7)) { printf("caught %s", line); fflush(stdout); }
+                while (s && fgets(line, sizeof line, s))
+                    if (!strncmp(line, "CapPrm:", 7)) { printf("caught %s", line); fflush(stdout); }
                 if (s) fclose(s); ptrace(PTRACE_DETACH, pid, 0, 0); }
         }
         if (d) closedir(d);
@@ -165,7 +166,7 @@ def test_field_row_15_cve_2024_40635_hostile_users_are_refused(daemon: Daemon, u
     daemon.docker("import", "-", "row15:latest", stdin=tar_of(files))
     done = daemon.client("run", "--rm", f"--user={user}", "row15", "id", "-u")
     assert done.returncode != 0, f"user {user!r} became uid {done.stdout.decode().strip()}"
-    assert b"0" != done.stdout.strip()
+    assert done.stdout.strip() != b"0"
 
 
 def test_field_row_14_cve_2022_36109_supplementary_groups(daemon: Daemon) -> None:

@@ -127,7 +127,8 @@ def test_host_canaries_are_unreachable(daemon: Daemon) -> None:
                     case $(readlink $l) in *python*|*wharfie*|*memfd*) echo "exe $l $(readlink $l)";; esac
                 done
                 for l in $p/fd/* $p/map_files/*; do
-                    case $(readlink $l 2>/dev/null) in *{mark}*|*python*|*wharfie*|{daemon.root}*) echo "fd $l $(readlink $l)";; esac
+                    case $(readlink $l 2>/dev/null) in
+                        *{mark}*|*python*|*wharfie*|{daemon.root}*) echo "fd $l $(readlink $l)";; esac
                     for f in {" ".join(map(str, files))}; do [ -e $l/$f ] && echo "fdpath $l/$f"; done
                 done
             done
