@@ -14,10 +14,8 @@ _FIRST_RT, _LAST_RT = int(signal.SIGRTMIN), int(signal.SIGRTMAX)
 def parse(text: str) -> int:
     """The number of a signal. Raises Invalid "Invalid signal: x" for what this kernel does not have."""
     word = text.strip().upper()
-    if word.isascii() and word.isdecimal():
-        number = int(word[:4])
-    else:
-        number = _by_name(word.removeprefix("SIG"))
+    is_number = word.isascii() and word.isdecimal()
+    number = int(word[:4]) if is_number else _by_name(word.removeprefix("SIG"))
     if not 1 <= number <= _LAST_RT:
         raise errors.Invalid(f"Invalid signal: {text}", name=text)
     return number

@@ -49,7 +49,7 @@ def parse_id(text: str, what: str) -> int | None:
         if len(text) <= 10 and int(text) <= MAX_ID and (text == "0" or text[0] != "0"):
             return int(text)
         raise errors.Invalid(f"{what} {text}: ids must be in range 0-{MAX_ID}", name=text)
-    if text[0].isalpha() and text[0].isascii() or text[0] == "_":
+    if (text[0].isalpha() and text[0].isascii()) or text[0] == "_":
         return None  # a name with digits in it, such as user1
     raise errors.Invalid(f"{what} {text!r}: neither a name nor a number in range 0-{MAX_ID}", name=text)
 

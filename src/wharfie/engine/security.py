@@ -1,0 +1,153 @@
+"""Capabilities, SecurityOpt and seccomp profiles as asked for → what the spec says: pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from wharfie.base import errors
+from wharfie.base.value import Value
+from wharfie.oci import defaults, seccomp_default
+
+_ALL = "ALL"
+MAX_PROFILE = 1 << 20
+
+
+class Options(Value):
+    """SecurityOpt, parsed. `seccomp` is "default", "unconfined" or "custom" with `profile` its JSON text."""
+
+    no_new_privileges: bool = False
+    seccomp: str = "default"
+    profile: str = ""
+
+
+def parse_options(options: list[str] | None) -> Options:
+    """Raises Invalid for unknown words, Unsupported for what this host cannot do."""
+    made = Options()
+    for text in options or []:
+        key, sign, value = text.partition("=")
+        if not sign:
+            key, sign, value = text.partition(":")
+        if key == "no-new-privileges" and value in ("", "true", "false"):
+            made = made.replace(no_new_privileges=value != "false")
+        elif key == "seccomp":
+            made = _seccomp(made, value)
+        elif key == "apparmor":
+            if value != "unconfined":
+                raise errors.Unsupported(f"HostConfig.SecurityOpt: AppArmor profile {value!r} cannot be applied yet",
+                                         action="only apparmor=unconfined is honoured")
+        elif key == "label":
+            if value != "disable":
+                raise errors.Unsupported(f"HostConfig.SecurityOpt: SELinux label {value!r} cannot be applied",
+                                         action="only label=disable is honoured")
+        elif key in ("systempaths", "writable-cgroups"):
+            raise errors.Unsupported(f"HostConfig.SecurityOpt: {text} is not honoured here",
+                                     action="for system paths send MaskedPaths and ReadonlyPaths")
+        else:
+            raise errors.Invalid(f'invalid --security-opt 2: "{text}"', name=text)
+    return made
+
+
+def _seccomp(made: Options, value: str) -> Options:
+    if value == "unconfined":
+        return made.replace(seccomp="unconfined", profile="")
+    if value in ("builtin", "default"):
+        return made.replace(seccomp="default", profile="")
+    check_profile(value)
+    return made.replace(seccomp="custom", profile=value)
+
+
+def check_profile(text: str) -> dict[str, Any]:
+    """The object in a profile's JSON text. Raises Invalid."""
+    if len(text) > MAX_PROFILE:
+        raise errors.Invalid("Decoding seccomp profile failed: it is larger than 1 MiB")
+    try:
+        profile = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise errors.Invalid(f"Decoding seccomp profile failed: {error}") from error
+    if not isinstance(profile, dict) or not isinstance(profile.get("defaultAction"), str):
+        raise errors.Invalid("Decoding seccomp profile failed: an object with defaultAction is needed")
+    if not isinstance(profile.get("syscalls", []) or [], list):
+        raise errors.Invalid("Decoding seccomp profile failed: syscalls is no list")
+    return profile
+
+
+def capabilities(add: list[str] | None, drop: list[str] | None, *, privileged: bool) -> tuple[str, ...]:
+    """The bounding, permitted and effective set as "CAP_..." names in the kernel's order (moby caps.TweakCapabilities).
+    Raises Invalid for an unknown name."""
+    adds = [_name(c, "CapAdd") for c in add or []]
+    drops = [_name(c, "CapDrop") for c in drop or []]
+    if privileged:
+        held = set(defaults.ALL_CAPABILITIES)
+    elif _ALL in adds:
+        held = set(defaults.ALL_CAPABILITIES) - set(drops)
+    elif _ALL in drops:
+        held = set(adds)
+    else:
+        held = (set(defaults.CAPABILITIES) - set(drops)) | set(adds)
+    return tuple(c for c in defaults.ALL_CAPABILITIES if c in held)
+
+
+def _name(text: str, field: str) -> str:
+    word = text.strip().upper()
+    if word == _ALL:
+        return _ALL
+    full = word if word.startswith("CAP_") else f"CAP_{word}"
+    if full not in defaults.ALL_CAPABILITIES:
+        raise errors.Invalid(f'invalid {field}: unknown capability: "{text}"', name=text)
+    return full
+
+
+def seccomp(
+    options: Options, caps: tuple[str, ...], *, privileged: bool, machine: str, kernel: tuple[int, int]
+) -> dict[str, Any] | None:
+    """OCI linux.seccomp, or None for no filter. A privileged container has none unless one is asked for."""
+    if options.seccomp == "unconfined" or (privileged and options.seccomp != "custom"):
+        return None
+    if options.seccomp == "default":
+        return seccomp_default.resolve(caps, machine, kernel)
+    return _resolve_custom(json.loads(options.profile), caps, machine, kernel)
+
+
+def _resolve_custom(
+    profile: dict[str, Any], caps: tuple[str, ...], machine: str, kernel: tuple[int, int]
+) -> dict[str, Any]:
+    """A profile in Docker's form (archMap, includes, excludes) or the OCI's, as the OCI's."""
+    arch, native = seccomp_default.ARCHITECTURES.get(machine, (machine, ""))
+    out: dict[str, Any] = {k: profile[k] for k in ("defaultAction", "defaultErrnoRet", "flags") if k in profile}
+    arches = list(profile.get("architectures") or [])
+    for row in profile.get("archMap") or []:
+        if isinstance(row, dict) and row.get("architecture") == native:
+            arches = [native, *(row.get("subArchitectures") or [])]
+    if arches:
+        out["architectures"] = arches
+    rows = [r for r in profile.get("syscalls") or [] if isinstance(r, dict)]
+    out["syscalls"] = [_row(r) for r in rows if _applies(r, caps, arch, kernel)]
+    return out
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    names = row.get("names") or ([row["name"]] if row.get("name") else [])
+    out: dict[str, Any] = {"names": [str(n) for n in names], "action": str(row.get("action", ""))}
+    out |= {k: row[k] for k in ("errnoRet", "args") if row.get(k)}
+    return out
+
+
+def _applies(row: dict[str, Any], caps: tuple[str, ...], arch: str, kernel: tuple[int, int]) -> bool:
+    includes, excludes = row.get("includes") or {}, row.get("excludes") or {}
+    rule = seccomp_default.Rule(
+        "", caps=tuple(includes.get("caps") or ()), arches=tuple(includes.get("arches") or ()),
+        without_caps=tuple(excludes.get("caps") or ()), without_arches=tuple(excludes.get("arches") or ()),
+        kernel=_version(includes.get("minKernel")),
+    )
+    return seccomp_default.applies(rule, caps, arch, kernel)
+
+
+def _version(text: object) -> tuple[int, int]:
+    if not isinstance(text, str):
+        return 0, 0
+    major, _, minor = text.partition(".")
+    try:
+        return int(major[:4]), int(minor.partition(".")[0][:4] or 0)
+    except ValueError as error:
+        raise errors.Invalid(f"Decoding seccomp profile failed: minKernel {text!r}") from error
