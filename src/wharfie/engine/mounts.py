@@ -187,7 +187,7 @@ def _tmpfs_mount(m: Mount, destination: str, where: str) -> Planned:
 _TMPFS_WORDS = frozenset({
     "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "remount", "mand",
     "nomand", "atime", "noatime", "diratime", "nodiratime", "bind", "rbind", "private", "rprivate", "shared", "rshared",
-    "slave", "rslave", "unbindable", "runbindable", "relatime", "norelatime", "strictatime", "nostrictatime", "defaults",
+    "slave", "rslave", "unbindable", "runbindable", "relatime", "norelatime", "strictatime", "nostrictatime",
 })  # fmt: skip
 _TMPFS_KEYS = frozenset({"mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"})
 

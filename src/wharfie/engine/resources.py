@@ -63,7 +63,7 @@ def _check_memory(h: HostConfig) -> None:
         raise errors.Invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
     if not h.memory and h.memory_swap > 0:
         raise errors.Invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
-    if h.memory_reservation and not MIN_MEMORY <= h.memory_reservation:
+    if h.memory_reservation < 0 or 0 < h.memory_reservation < MIN_MEMORY:
         raise errors.Invalid("Minimum memory reservation allowed is 6MB")
     if h.memory and h.memory_reservation > h.memory:
         raise errors.Invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
@@ -99,7 +99,7 @@ def check_ulimit(u: Ulimit) -> None:
     """Raises Invalid with Docker's words."""
     if u.name.lower() not in ULIMITS:
         raise errors.Invalid(f"invalid ulimit type: {u.name}", name=u.name)
-    if u.hard not in (-1, u.hard if u.soft <= u.hard else None) or (u.soft == -1 and u.hard != -1):
+    if u.hard != -1 and (u.soft == -1 or u.soft > u.hard):
         raise errors.Invalid(f"ulimit soft limit must be less than or equal to hard limit: {u.soft} > {u.hard}")
 
 
@@ -116,11 +116,12 @@ def _unlimited(value: int) -> int:
     return value if value >= 0 else (1 << 64) - 1
 
 
-def resources(h: HostConfig, devices: list[dict[str, Any]]) -> dict[str, Any]:
-    """OCI linux.resources. `devices` are the cgroup rules beyond the defaults; a privileged container has all."""
+def resources(h: HostConfig, devices: list[dict[str, Any]], *, swap: bool) -> dict[str, Any]:
+    """OCI linux.resources. `devices` are the cgroup rules beyond the defaults; a privileged container has all.
+    `swap`: this host can limit swap."""
     out: dict[str, Any] = {"devices": [{"allow": True, "access": "rwm"}] if h.privileged
                            else [*defaults.device_rules(), *devices]}
-    memory = _memory(h)
+    memory = _memory(h, swap)
     if memory:
         out["memory"] = memory
     cpu = _cpu(h)
@@ -131,12 +132,12 @@ def resources(h: HostConfig, devices: list[dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def _memory(h: HostConfig) -> dict[str, Any]:
+def _memory(h: HostConfig, swap: bool) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if h.memory:
         out["limit"] = h.memory
-        # Docker: without word on swap, as much swap as memory.
-        out["swap"] = h.memory_swap or 2 * h.memory
+        if h.memory_swap or swap:  # Docker: without a word on swap, as much swap as memory
+            out["swap"] = h.memory_swap or 2 * h.memory
     if h.memory_reservation:
         out["reservation"] = h.memory_reservation
     return out

@@ -1,0 +1,106 @@
+"""Which fields of a create request are honoured, and the refusal of all others.
+
+A field that is understood and not done is worse than an error: a sandbox that silently lacks what was asked for. So
+every field of API v1.50 is either honoured by the rooms below or stands in REFUSED with the values that mean "nothing
+asked"; a value beyond those raises Unsupported naming the field.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wharfie.base import errors
+
+from .model import Config, EndpointSettings, HostConfig, NetworkingConfig
+
+_NOTHING: tuple[Any, ...] = (None, 0, "", [], {}, False)
+
+# Attribute of HostConfig → its name in Docker's JSON, values that ask for nothing (beyond the empty ones).
+REFUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "blkio_weight": ("BlkioWeight", ()),
+    "blkio_weight_device": ("BlkioWeightDevice", ()),
+    "blkio_device_read_bps": ("BlkioDeviceReadBps", ()),
+    "blkio_device_write_bps": ("BlkioDeviceWriteBps", ()),
+    "blkio_device_read_iops": ("BlkioDeviceReadIOps", ()),
+    "blkio_device_write_iops": ("BlkioDeviceWriteIOps", ()),
+    "cpu_realtime_period": ("CpuRealtimePeriod", ()),
+    "cpu_realtime_runtime": ("CpuRealtimeRuntime", ()),
+    "device_requests": ("DeviceRequests", ()),
+    "kernel_memory": ("KernelMemory", ()),
+    "kernel_memory_tcp": ("KernelMemoryTCP", ()),
+    "memory_swappiness": ("MemorySwappiness", (-1,)),
+    "oom_kill_disable": ("OomKillDisable", ()),
+    "cpu_count": ("CpuCount", ()),
+    "cpu_percent": ("CpuPercent", ()),
+    "io_maximum_iops": ("IOMaximumIOps", ()),
+    "io_maximum_bandwidth": ("IOMaximumBandwidth", ()),
+    "volume_driver": ("VolumeDriver", ("local",)),
+    "cgroup": ("Cgroup", ()),
+    "links": ("Links", ()),
+    "storage_opt": ("StorageOpt", ()),
+    "userns_mode": ("UsernsMode", ("host",)),
+    "isolation": ("Isolation", ("default",)),
+}
+
+ENDPOINT_REFUSED: dict[str, str] = {
+    "links": "Links", "aliases": "Aliases", "driver_opts": "DriverOpts", "gw_priority": "GwPriority",
+}
+
+LOG_DRIVERS = ("json-file", "none")
+LOG_OPTIONS = frozenset({"max-size", "max-file"})
+RUNTIMES = ("", "wharfie")
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a value asks for nothing. 0 and False are the same word here, as in Go's zero values."""
+    return any(value == nothing and type(value) in (type(nothing), int, bool) for nothing in _NOTHING)
+
+
+def check(config: Config, host: HostConfig, networking: NetworkingConfig) -> None:
+    """Raises Unsupported for the first field with a value that would not be honoured; Invalid where Docker says so."""
+    for attribute, (name, harmless) in REFUSED.items():
+        value = getattr(host, attribute)
+        if attribute == "memory_swappiness" and value == 0:
+            raise _refusal(f"HostConfig.{name}", value)  # 0 is a wish here: never swap
+        if not is_empty(value) and value not in harmless:
+            raise _refusal(f"HostConfig.{name}", value)
+    if host.runtime not in RUNTIMES:
+        raise errors.Invalid(f"unknown or invalid runtime name: {host.runtime}", name=host.runtime)
+    health = config.healthcheck
+    if health is not None and health.test and health.test != ["NONE"]:
+        raise _refusal("Config.Healthcheck", "it")
+    if config.args_escaped:
+        raise _refusal("Config.ArgsEscaped", True)
+    for network, endpoint in (networking.endpoints_config or {}).items():
+        if endpoint is not None:
+            _check_endpoint(network, endpoint)
+
+
+def _check_endpoint(network: str, endpoint: EndpointSettings) -> None:
+    for attribute, name in ENDPOINT_REFUSED.items():
+        if not is_empty(getattr(endpoint, attribute)):
+            raise _refusal(f"NetworkingConfig.EndpointsConfig.{network}.{name}", getattr(endpoint, attribute))
+    ipam = endpoint.ipam_config
+    if ipam is not None:
+        if ipam.ipv6_address or ipam.link_local_ips:
+            raise _refusal(f"NetworkingConfig.EndpointsConfig.{network}.IPAMConfig", "an IPv6 or link-local address")
+        if ipam.ipv4_address:
+            raise errors.Invalid(
+                "invalid config for network " + network + ": invalid endpoint settings: user specified IP address is "
+                "supported only when connecting to networks with user configured subnets"
+            )
+
+
+def check_log(driver: str, options: dict[str, str]) -> None:
+    """Raises Unsupported for a log driver or option that is not there yet, Invalid for an unknown option."""
+    if driver not in LOG_DRIVERS:
+        raise errors.Unsupported(f"HostConfig.LogConfig: log driver '{driver}' is not supported by this engine yet",
+                                 action=f"use one of {', '.join(LOG_DRIVERS)}")
+    for key in options:
+        if driver == "none" or key not in LOG_OPTIONS:
+            raise errors.Unsupported(f"HostConfig.LogConfig: unknown log opt '{key}' for {driver} log driver", name=key)
+
+
+def _refusal(field: str, value: Any) -> errors.Unsupported:
+    return errors.Unsupported(f"{field}: {value!r} is not supported by this engine yet", name=field,
+                              action="leave the field out")
