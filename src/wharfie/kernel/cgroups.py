@@ -1,0 +1,385 @@
+"""Control groups: what this host has (v2, v1, hybrid, none), and one container's group in every hierarchy.
+
+    detect() → Layout → Cgroup(path, layout): create → apply → (open_joins, open_dir: the process enters) → stats, freeze,
+    kill → delete
+
+Entering is dear when done from outside: a write to `cgroup.procs` makes the kernel wait for an RCU period (6 ms). A
+single thread writing "0" to v1's `tasks` for itself does not (0.05 ms), nor does CLONE_INTO_CGROUP on v2. Hence
+`open_joins` (the parent opens, the new process writes) beside `join`.
+
+On hybrid hosts the v2 hierarchy has no controllers, and is used all the same for what needs none: cgroup.kill, freezing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+from wharfie.base.value import Value
+
+from . import bpf, cgroup_limits, cgroup_stats
+from .process import kill_pidfd, pidfd_open
+from .syscalls import error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+# What a container gets a group in; others (net_cls, perf_event, rdma, hugetlb, named) only if a limit asks for them.
+V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
+V1_ON_DEMAND = ("hugetlb",)
+V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
+_PATIENCE = 5.0
+
+
+class Hierarchy(Value):
+    """One mounted v1 hierarchy: its controllers, its mount point, and the path of this process in it."""
+
+    controllers: tuple[str, ...]
+    mount: str
+    own: str
+
+
+class Layout(Value):
+    """The cgroups of this host. `mode` is "v2", "v1", "hybrid" or "none"; `v2` is the mount point of the unified
+    hierarchy or "", `v2_controllers` what it offers there."""
+
+    mode: str
+    v1: tuple[Hierarchy, ...] = ()
+    v2: str = ""
+    v2_own: str = ""
+    v2_controllers: tuple[str, ...] = ()
+
+    def hierarchy(self, controller: str) -> Hierarchy | None:
+        """The v1 hierarchy that has a controller."""
+        return next((h for h in self.v1 if controller in h.controllers), None)
+
+    def has(self, controller: str) -> bool:
+        """Whether a controller, in v1's or v2's word for it, is usable: "memory", "cpu", "pids", "cpuset", "io"."""
+        if controller in ("blkio", "io"):
+            return "io" in self.v2_controllers or self.hierarchy("blkio") is not None
+        return controller in self.v2_controllers or self.hierarchy(controller) is not None
+
+
+def detect(mountinfo: str = "/proc/self/mountinfo", own: str = "/proc/self/cgroup") -> Layout:
+    """What is mounted and where this process is. Raises OSError when /proc cannot be read."""
+    paths = _own_paths(own)
+    v1: list[Hierarchy] = []
+    v2 = ""
+    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            kind, _, options = (right.split(" ") + ["", ""])[:3]
+            where = left.split(" ")[4].replace("\\040", " ")
+            if kind == "cgroup2" and not v2:
+                v2 = where
+            elif kind == "cgroup":
+                names = tuple(o for o in options.strip().split(",") if o in V1_CONTROLLERS + V1_ON_DEMAND)
+                if names and not any(h.controllers == names for h in v1):
+                    v1.append(Hierarchy(names, where, paths.get(names[0], "/")))
+    offered = tuple(_words(f"{v2}/cgroup.controllers")) if v2 else ()
+    mode = ("hybrid" if v2 else "v1") if v1 else ("v2" if v2 else "none")
+    return Layout(mode, tuple(v1), v2, paths.get("", "/") if v2 else "", offered)
+
+
+def _own_paths(file: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            for name in controllers.split(","):
+                found[name] = path
+    return found
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
+
+
+def _words(path: str) -> list[str]:
+    try:
+        return _read(path).split()
+    except FileNotFoundError:
+        return []
+
+
+def _write(path: str, value: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    except OSError as failed:
+        raise error(failed.errno or errno.EIO, path, f"writing {value!r}") from None
+    finally:
+        os.close(fd)
+
+
+def join_by(fds: Iterable[int]) -> None:
+    """Enter the groups whose files `open_joins` opened. For a single-threaded process, as the first thing it does."""
+    for fd in fds:
+        os.write(fd, b"0")
+
+
+class Cgroup:
+    """The group `path` ("/wharfie-<instance>/containers/<id>") below the root of every hierarchy. Making the object
+    touches nothing."""
+
+    def __init__(self, path: str, layout: Layout | None = None) -> None:
+        if not path.startswith("/") or ".." in path.split("/"):
+            raise error(errno.EINVAL, path)
+        self.path = path.rstrip("/")
+        self.layout = layout if layout is not None else detect()
+        self.v2 = self.layout.v2 + self.path if self.layout.v2 else ""
+        self.v1 = {c: h.mount + self.path for h in self.layout.v1 for c in h.controllers}
+
+    def __repr__(self) -> str:
+        return f"Cgroup({self.path!r}, {self.layout.mode})"
+
+    @property
+    def directories(self) -> list[str]:
+        """Every directory of the group, each once; v2 first."""
+        return [d for d in dict.fromkeys([self.v2, *self.v1.values()]) if d]
+
+    def create(self) -> None:
+        """Make the directories, with the controllers enabled on the way down. What exists stays. In a hybrid world a
+        v2 hierarchy that cannot be written is done without. Raises OSError."""
+        levels = [""]
+        for part in self.path.strip("/").split("/"):
+            levels.append(f"{levels[-1]}/{part}")
+        if self.v2:
+            self._create_v2(levels)
+        for hierarchy in self.layout.v1:
+            for level in levels[1:]:
+                made = _mkdir(hierarchy.mount + level)
+                if made and "cpuset" in hierarchy.controllers:
+                    _copy_cpuset(hierarchy.mount + level)
+
+    def _create_v2(self, levels: Sequence[str]) -> None:
+        wanted = [c for c in V2_CONTROLLERS if c in self.layout.v2_controllers]
+        try:
+            for parent, level in zip(levels, levels[1:], strict=False):
+                if wanted:
+                    _enable(self.layout.v2 + parent, wanted)
+                _mkdir(self.layout.v2 + level)
+        except OSError:
+            if self.layout.mode != "hybrid":
+                raise
+            self.v2 = ""
+
+    def procs_files(self) -> list[str]:
+        """The files a process writes "0" to, for itself, to enter: `tasks` on v1, `cgroup.procs` on v2."""
+        files = [f"{d}/tasks" for d in dict.fromkeys(self.v1.values())]
+        return [f"{self.v2}/cgroup.procs", *files] if self.v2 else files
+
+    def open_joins(self, *, v2: bool = False) -> list[int]:
+        """Those files opened for `join_by` in a child, v2's left out unless asked (clone3 with `open_dir` is the way
+        there). A hierarchy without the group is skipped. The caller closes them."""
+        fds: list[int] = []
+        try:
+            for path in self.procs_files():
+                if path.endswith("tasks") or v2:
+                    fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return fds
+
+    def open_dir(self) -> int:
+        """The v2 directory as an fd for CLONE_INTO_CGROUP, -1 where there is none."""
+        return os.open(self.v2, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if self.v2 else -1
+
+    def join(self, pid: int = 0) -> None:
+        """Move a process (0: this one, which must be single-threaded on v1) into the group. Raises OSError."""
+        for path in self.procs_files():
+            _write(path.replace("/tasks", "/cgroup.procs") if pid else path, str(pid))
+
+    def apply(self, resources: Mapping[str, Any]) -> None:
+        """Set the limits of an OCI `linux.resources`, devices included. Raises OSError: EOPNOTSUPP naming the limit
+        that this host cannot keep, else what the kernel says to a value."""
+        for write in cgroup_limits.plan(resources, self.layout.has, unified=self._unified):
+            self._perform(write)
+        devices = resources.get("devices")
+        if devices:
+            self.devices(devices)
+
+    def _unified(self, controller: str) -> bool:
+        return ("io" if controller == "blkio" else controller) in self.layout.v2_controllers
+
+    def _perform(self, write: cgroup_limits.Write) -> None:
+        base = self.v2 if write.unified else self.v1.get(write.controller, "")
+        if not base:
+            raise error(errno.EOPNOTSUPP, detail=f"{write.what} cannot be kept: no {write.controller} controller")
+        path = f"{base}/{write.file}"
+        try:
+            _write(path, write.value)
+        except FileNotFoundError:
+            if write.optional:
+                return
+            raise error(errno.EOPNOTSUPP, path, f"{write.what} cannot be kept: the kernel lacks it") from None
+
+    def devices(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        """Allow and deny devices by the OCI's rules, the last match winning: devices.allow/deny on v1, a BPF program
+        on v2. Raises OSError."""
+        if "devices" in self.v1:
+            for verb, line in cgroup_limits.device_lines(rules):
+                _write(f"{self.v1['devices']}/devices.{verb}", line)
+        elif self.v2:
+            fd = self.open_dir()
+            try:
+                bpf.replace_device_program(fd, bpf.device_program(rules))
+            finally:
+                os.close(fd)
+        elif not all(r.get("allow") for r in rules):
+            raise error(errno.EOPNOTSUPP, detail="device rules cannot be kept: no devices controller")
+
+    def pids(self) -> list[int]:
+        """Every process in the group and below it, as this process's pid namespace numbers them."""
+        found: dict[int, None] = {}
+        for directory in self.directories[:1]:
+            for below, _, _ in os.walk(directory):
+                for word in _words(f"{below}/cgroup.procs"):
+                    found[int(word)] = None
+        return [pid for pid in found if pid > 0]
+
+    def populated(self) -> bool:
+        """Whether any process is in the group or below it."""
+        return bool(self.pids())
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the group; returns at once (they end soon). Atomic where cgroup.kill is
+        (Linux 5.14), elsewhere frozen first, then one by one by pidfd. Raises OSError."""
+        if self.v2 and os.path.exists(f"{self.v2}/cgroup.kill"):
+            _write(f"{self.v2}/cgroup.kill", "1")
+            return
+        try:
+            self.freeze(patience=0.2)
+        except OSError:
+            pass  # only a help against forks in between; the loop repeats
+        try:
+            for _ in range(64):
+                if not self._kill_each():
+                    break
+        finally:
+            self.thaw()
+
+    def _kill_each(self) -> bool:
+        """Kill by pidfd what is there; whether there was anything not yet hit. The group is read again after a pidfd is
+        opened: a pid that is still in it then is the process meant."""
+        fds: dict[int, int] = {}
+        for pid in self.pids():
+            try:
+                fds[pid] = pidfd_open(pid)
+            except OSError:
+                pass
+        again = set(self.pids())
+        hit = [kill_pidfd(fd) for pid, fd in fds.items() if pid in again]
+        for fd in fds.values():
+            os.close(fd)
+        return bool(again - fds.keys()) or (any(hit) and not os.path.exists(f"{self.v1.get('freezer', '')}/tasks"))
+
+    def freeze(self, patience: float = _PATIENCE) -> None:
+        """Stop every process of the group and wait until they have stopped. Raises OSError: ETIMEDOUT (then thawed
+        again), EOPNOTSUPP without a freezer."""
+        if self._freezer_v2():
+            _write(f"{self.v2}/cgroup.freeze", "1")
+        elif "freezer" in self.v1:
+            _write(f"{self.v1['freezer']}/freezer.state", "FROZEN")
+        else:
+            raise error(errno.EOPNOTSUPP, detail="pausing needs a cgroup freezer")
+        limit = time.monotonic() + patience
+        while not self.is_frozen():
+            if time.monotonic() > limit:
+                self.thaw()
+                raise error(errno.ETIMEDOUT, detail=f"{self.path} did not freeze within {patience:g} s")
+            select.select([], [], [], 0.002)
+            if not self._freezer_v2():
+                _write(f"{self.v1['freezer']}/freezer.state", "FROZEN")  # v1 needs telling again (runc does too)
+
+    def thaw(self) -> None:
+        """Let them run again; nothing happens when they do. Raises OSError."""
+        if self._freezer_v2():
+            _write(f"{self.v2}/cgroup.freeze", "0")
+        elif "freezer" in self.v1:
+            _write(f"{self.v1['freezer']}/freezer.state", "THAWED")
+
+    def is_frozen(self) -> bool:
+        """Whether every process has stopped."""
+        if self._freezer_v2():
+            return "frozen 1" in _read(f"{self.v2}/cgroup.events")
+        return "freezer" in self.v1 and _read(f"{self.v1['freezer']}/freezer.state").strip() == "FROZEN"
+
+    def _freezer_v2(self) -> bool:
+        return bool(self.v2) and os.path.exists(f"{self.v2}/cgroup.freeze")
+
+    def stats(self) -> dict[str, Any]:
+        """Usage numbers now (cgroup_stats says which)."""
+        return cgroup_stats.collect(self.v2, self.v1, self.layout.v2_controllers)
+
+    def oom_count(self) -> int:
+        """How many processes of the group the kernel has killed for want of memory; 0 where it does not count."""
+        return cgroup_stats.oom_kills(self.v2, self.v1)
+
+    def exists(self) -> bool:
+        """Whether any directory of the group is there."""
+        return any(os.path.isdir(d) for d in self.directories)
+
+    def delete(self, patience: float = 2.0) -> None:
+        """Remove the group and groups made below it; gone is fine. A group stays busy until its dead processes are
+        reaped, so EBUSY is tried again for `patience` seconds. Raises OSError."""
+        limit = time.monotonic() + patience
+        for directory in self.directories:
+            below = [d for d, _, _ in os.walk(directory, topdown=False)] or [directory]
+            for one in below:
+                _rmdir(one, limit)
+
+
+def _mkdir(path: str) -> bool:
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _rmdir(path: str, limit: float) -> None:
+    pause = 0.001
+    while True:
+        try:
+            os.rmdir(path)
+            return
+        except FileNotFoundError:
+            return
+        except OSError as failed:
+            if failed.errno != errno.EBUSY or time.monotonic() > limit:
+                raise
+        select.select([], [], [], pause)
+        pause = min(pause * 2, 0.05)
+
+
+def _enable(directory: str, wanted: Sequence[str]) -> None:
+    """Give controllers to the children of a v2 group: all at once, else each that is let (EBUSY: processes live in the
+    group itself; ENOENT: the parent did not pass it down)."""
+    have = _words(f"{directory}/cgroup.subtree_control")
+    lack = [c for c in wanted if c not in have]
+    if not lack:
+        return
+    try:
+        _write(f"{directory}/cgroup.subtree_control", " ".join("+" + c for c in lack))
+    except OSError:
+        for controller in lack:
+            try:
+                _write(f"{directory}/cgroup.subtree_control", "+" + controller)
+            except OSError:
+                pass  # the limit that needs it will say so
+
+
+def _copy_cpuset(directory: str) -> None:
+    """A new v1 cpuset is empty and takes nobody: give it what its parent has."""
+    parent = os.path.dirname(directory)
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not _read(f"{directory}/{name}").strip():
+            _write(f"{directory}/{name}", _read(f"{parent}/{name}").strip())
