@@ -49,7 +49,8 @@ def test_interspersed_arguments_and_the_double_dash() -> None:
 
 
 def test_values_and_defaults() -> None:
-    got = flags.parse(PS, "-m=64m -n 3 --cpus 1.5 --health-interval=1m30s -it=false --color x".split())
+    line = "-m=64m -n 3 --cpus 1.5 --health-interval=1m30s -it=false --color x"
+    got = flags.parse(PS, line.split())
     assert (got.number("memory"), got.number("last"), got.number("cpus")) == (64 << 20, 3, 1_500_000_000)
     assert got.number("health-interval") == 90 * 10**9
     assert (got.on("interactive"), got.on("tty")) == (True, False)
