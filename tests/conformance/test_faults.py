@@ -131,7 +131,9 @@ def test_an_init_is_killed(daemon: Daemon) -> None:
 
 
 def connects(daemon: Daemon, port: int) -> bool:
-    done = subprocess.run(daemon.inside("busybox", "nc", "-w", "2", "127.0.0.1", str(port)), input=b"", capture_output=True)
+    done = subprocess.run(
+        daemon.inside("busybox", "nc", "-w", "2", "127.0.0.1", str(port)), input=b"", capture_output=True
+    )
     return done.stdout.strip() == b"hello"
 
 
@@ -165,7 +167,20 @@ def test_kill_point(point: str) -> None:
         daemon.docker("import", "-", IMAGE, stdin=tar_of(busybox_files()))
         daemon.kill(signal.SIGTERM)
         daemon.start(env={"WHARFIE_KILL_POINT": point}, wait=not point.startswith("zygote"))
-        command = ["run", "-d", "--name", "victim", "-p", "18081:80", "-v", "vol:/data", IMAGE, "sh", "-c", "sleep 0.3; exit 5"]
+        command = [
+            "run",
+            "-d",
+            "--name",
+            "victim",
+            "-p",
+            "18081:80",
+            "-v",
+            "vol:/data",
+            IMAGE,
+            "sh",
+            "-c",
+            "sleep 0.3; exit 5",
+        ]
         try:
             daemon.client(*command, timeout=20)
         except subprocess.TimeoutExpired:
@@ -186,8 +201,11 @@ def test_kill_point(point: str) -> None:
         assert os.listdir(daemon.data / "containers") == []
     finally:
         daemon.down()
-    until(lambda: not inventory.difference(before, inventory.take()), 5,
-          f"a clean host after {point}: {inventory.difference(before, inventory.take())}")
+    until(
+        lambda: not inventory.difference(before, inventory.take()),
+        5,
+        f"a clean host after {point}: {inventory.difference(before, inventory.take())}",
+    )
 
 
 def test_a_hundred_starts_and_stops_at_once(daemon: Daemon) -> None:
@@ -234,7 +252,7 @@ def test_two_engines_side_by_side() -> None:
         second.namespace = first.namespace
         try:
             second.start()
-                second.docker("import", "-", IMAGE, stdin=tar_of(busybox_files()))
+            second.docker("import", "-", IMAGE, stdin=tar_of(busybox_files()))
             for d in (first, second):
                 d.docker("run", "-d", "--name", "same", "-p", "0:80", IMAGE, "sleep", "1000")
             addresses = [inspect(d, "same")["NetworkSettings"]["IPAddress"] for d in (first, second)]
@@ -259,9 +277,19 @@ def test_two_engines_side_by_side() -> None:
 
 def test_a_second_engine_on_one_data_root_is_refused(daemon: Daemon) -> None:
     done = subprocess.run(
-        daemon.inside(sys.executable, "-m", "wharfie.daemon", "--data-root", str(daemon.data), "--exec-root",
-                      str(daemon.root / "run2"), "-H", f"unix://{daemon.root}/s2"),
-        capture_output=True, timeout=20,
+        daemon.inside(
+            sys.executable,
+            "-m",
+            "wharfie.daemon",
+            "--data-root",
+            str(daemon.data),
+            "--exec-root",
+            str(daemon.root / "run2"),
+            "-H",
+            f"unix://{daemon.root}/s2",
+        ),
+        capture_output=True,
+        timeout=20,
     )
     assert done.returncode != 0
     assert daemon.process is not None
