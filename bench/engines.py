@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 
+from tests import hosts
+
 DOCKER = shutil.which("docker") or "docker"
 IMAGE = "bench/busybox:latest"
-
-
-def busybox_root() -> bytes:
-    """A tar of a root file system with busybox and a link for every applet."""
-    program = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
-    applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name in ("bin", "etc", "tmp", "root", "var"):
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(entry)
-        entry = tarfile.TarInfo("bin/busybox")
-        entry.size, entry.mode = len(program), 0o755
-        tar.addfile(entry, io.BytesIO(program))
-        for applet in applets:
-            entry = tarfile.TarInfo(f"bin/{applet}")
-            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(entry)
-        passwd = b"root:x:0:0:root:/root:/bin/sh\n"
-        entry = tarfile.TarInfo("etc/passwd")
-        entry.size = len(passwd)
-        tar.addfile(entry, io.BytesIO(passwd))
-    return out.getvalue()
 
 
 class Engine:
@@ -97,7 +73,7 @@ class Engine:
         subprocess.run(["ip", "netns", "add", self.namespace], check=True)
         subprocess.run(["ip", "-n", self.namespace, "link", "set", "lo", "up"], check=True)
         self.start()
-        self.docker("import", "-", IMAGE, stdin=busybox_root())
+        self.docker("import", "-", IMAGE, stdin=hosts.tar_of(hosts.busybox_files()))
         return self
 
     def stop(self, sig: int = signal.SIGTERM) -> None:
