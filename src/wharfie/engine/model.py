@@ -16,7 +16,7 @@ class Shape(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class HealthConfig(Shape):
-    """HEALTHCHECK; durations in nanoseconds."""
+    """HEALTHCHECK in nanoseconds."""
 
     test: list[str] | None = None
     interval: int = 0
@@ -331,6 +331,10 @@ class Container(msgspec.Struct, kw_only=True):
     endpoints: dict[str, EndpointSettings] = {}  # by network name, while it has an address
     ports: list[PublishedPort] = []
     cgroup: str = ""
+    anonymous: list[str] = []  # names of the volumes made for this container alone
+    planned: list[dict[str, Any]] = []  # engine.mounts.Planned as made, with volume names filled in
+    endpoint: dict[str, Any] | None = None  # network.model.Endpoint, while it has one
+    published: list[dict[str, Any]] = []  # network.model.Published, in the order of the shim's listeners
 
 
 class ExecConfig(Shape):

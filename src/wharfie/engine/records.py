@@ -1,0 +1,99 @@
+"""All containers: in memory, and behind it one row each in the state database."""
+
+from __future__ import annotations
+
+import msgspec
+
+from wharfie.base import errors, ids
+from wharfie.storage import database
+
+from .model import Container
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Container)
+_MIN_PREFIX = 1
+
+
+class Records:
+    """Finds containers by id, unique id prefix or name. Names are taken in memory first, so that two creates at once
+    cannot both pass."""
+
+    def __init__(self, store: database.Database) -> None:
+        self._database = store
+        self._by_id: dict[str, Container] = {}
+        self._names: dict[str, str] = {}
+
+    def load(self) -> list[Container]:
+        """Read everything, once, at start. A record that cannot be read raises Damaged naming the container."""
+        for identifier, name, blob in self._database.read("SELECT id, name, record FROM containers"):
+            try:
+                record = _decoder.decode(blob)
+            except msgspec.DecodeError as error:
+                raise errors.Damaged(f"the record of container {identifier} cannot be read: {error}") from error
+            self._by_id[identifier] = record
+            self._names[name] = identifier
+        return list(self._by_id.values())
+
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def all(self) -> list[Container]:
+        return list(self._by_id.values())
+
+    def has(self, identifier: str) -> bool:
+        return identifier in self._by_id
+
+    def has_name(self, name: str) -> bool:
+        return name in self._names
+
+    def find(self, ref: str) -> Container:
+        """Raises NotFound; Invalid when a prefix fits more than one."""
+        found = self._by_id.get(ref) or self._by_id.get(self._names.get(ref.removeprefix("/"), ""))
+        if found is not None:
+            return found
+        if _MIN_PREFIX <= len(ref) < 64 and ids.is_hex(ref):
+            fitting = [c for i, c in self._by_id.items() if i.startswith(ref)]
+            if len(fitting) == 1:
+                return fitting[0]
+            if fitting:
+                raise errors.Invalid(f"Multiple IDs found with provided prefix: {ref}", name=ref)
+        raise errors.NotFound(f"No such container: {ref}", name=ref)
+
+    def take_name(self, name: str, identifier: str) -> None:
+        """Reserve `name` for a container. Raises Conflict with Docker's words."""
+        holder = self._names.get(name)
+        if holder is not None and holder != identifier:
+            raise errors.Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder}". You have to remove '
+                "(or rename) that container to be able to reuse that name.", name=name,
+            )
+        self._names[name] = identifier
+
+    def free_name(self, name: str, identifier: str) -> None:
+        """Give a reserved name back; idempotent."""
+        if self._names.get(name) == identifier:
+            del self._names[name]
+
+    async def add(self, record: Container) -> None:
+        """Make a new record durable, then visible."""
+        await self._database.write(
+            "INSERT INTO containers (id, name, record) VALUES (?, ?, ?)", (record.id, record.name, _encode(record)),
+            durable=True,
+        )
+        self._by_id[record.id] = record
+
+    async def save(self, record: Container, *, durable: bool = False) -> None:
+        """Write a changed record. Nothing happens for one that has been removed meanwhile."""
+        if record.id not in self._by_id:
+            return
+        await self._database.write(
+            "UPDATE containers SET name = ?, record = ? WHERE id = ?", (record.name, _encode(record), record.id),
+            durable=durable,
+        )
+
+    async def delete(self, record: Container) -> None:
+        """Forget a container, durably."""
+        await self._database.write("DELETE FROM containers WHERE id = ?", (record.id,), durable=True)
+        self._by_id.pop(record.id, None)
+        self.free_name(record.name, record.id)
