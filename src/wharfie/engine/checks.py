@@ -45,7 +45,8 @@ def _check_config(config: Config) -> None:
     if config.stop_signal:
         signals.parse(config.stop_signal)
     if config.working_dir and ("\0" in config.working_dir or not config.working_dir.startswith("/")):
-        raise errors.Invalid(f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path")
+        raise errors.Invalid(
+            f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path")
     for what, argv in (("Cmd", config.cmd), ("Entrypoint", config.entrypoint)):
         if any("\0" in a for a in argv or []):
             raise errors.Invalid(f"Config.{what}: an argument has a null byte")
@@ -146,7 +147,7 @@ def _check_log_option(key: str, value: str) -> None:
     if key == "max-size":
         if units.parse_size(value) <= 0:
             raise errors.Invalid(f"max-size should be a positive number: {value}")
-    elif not (value.isascii() and value.isdecimal() and 0 < int(value[:6])):
+    elif not (value.isascii() and value.isdecimal() and int(value[:6]) > 0):
         raise errors.Invalid(f"max-file should be a positive number: {value}")
 
 

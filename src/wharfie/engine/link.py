@@ -52,7 +52,9 @@ class Link:
         self._pidfd = pidfd
         self._loop.add_reader(pidfd, self._died)
 
-    async def request(self, op: str, fds: Iterable[int] = (), *, names: list[str] | None = None, **fields: Any) -> Answer:
+    async def request(
+        self, op: str, fds: Iterable[int] = (), *, names: list[str] | None = None, **fields: Any
+    ) -> Answer:
         """Ask and wait for the answer: its "ok" and its descriptors by name (the caller's to close). `fds` are
         duplicated by the kernel; the caller keeps its own. Raises what the shim's error means, or ShimGone."""
         if self.gone.is_set():
@@ -158,7 +160,9 @@ class Link:
             wire.close_all(fds)
         self._unsent.clear()
         pending, self._pending = self._pending, {}
-        for future in [*pending.values(), self.hello]:
+        for future in pending.values():
             if not future.done():
                 future.set_exception(ShimGone("the shim of this container is gone"))
-                future.exception()  # nobody may be waiting for the hello
+        if not self.hello.done():
+            self.hello.set_exception(ShimGone("the shim of this container is gone"))
+            self.hello.exception()  # nobody may be waiting for it
