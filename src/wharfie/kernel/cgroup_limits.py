@@ -39,16 +39,11 @@ def plan(resources: Mapping[str, Any], has: Has, *, unified: Has) -> list[Write]
         wanted = resources.get(section)
         if not wanted:
             continue
-        if unified(controller):
-            made = [w.replace(unified=True) for w in v2(wanted)]
-        else:
-            made = list(v1(wanted))
-        if made and not has(controller) and controller != "cpu":
-            raise _lacking(made[0].what, controller)
-        writes += made
-    for write in writes:
-        if not (write.unified or has(write.controller)):
+        writes += v2(wanted) if unified(controller) else v1(wanted)
+    for at, write in enumerate(writes):
+        if not has(write.controller):
             raise _lacking(write.what, write.controller)
+        writes[at] = write.replace(unified=unified(write.controller))
     for name, value in (resources.get("unified") or {}).items():
         if "/" in name or not unified(_controller_of(name)):
             raise _lacking(name, _controller_of(name))

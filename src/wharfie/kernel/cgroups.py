@@ -1,13 +1,14 @@
 """Control groups: what this host has (v2, v1, hybrid, none), and one container's group in every hierarchy.
 
-    detect() → Layout → Cgroup(path, layout): create → apply → (open_joins, open_dir: the process enters) → stats, freeze,
-    kill → delete
+    detect() → Layout → Cgroup(path, layout): create → apply → (open_joins, open_dir: the process enters)
+             → stats, freeze, thaw, kill → delete
 
 Entering is dear when done from outside: a write to `cgroup.procs` makes the kernel wait for an RCU period (6 ms). A
 single thread writing "0" to v1's `tasks` for itself does not (0.05 ms), nor does CLONE_INTO_CGROUP on v2. Hence
 `open_joins` (the parent opens, the new process writes) beside `join`.
 
-On hybrid hosts the v2 hierarchy has no controllers, and is used all the same for what needs none: cgroup.kill, freezing.
+On hybrid hosts the v2 hierarchy has no controllers, and is used all the same for what needs none: cgroup.kill and
+freezing.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def detect(mountinfo: str = "/proc/self/mountinfo", own: str = "/proc/self/cgrou
     with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             left, _, right = line.partition(" - ")
-            kind, _, options = (right.split(" ") + ["", ""])[:3]
+            kind, _, options = [*right.split(" "), "", ""][:3]
             where = left.split(" ")[4].replace("\\040", " ")
             if kind == "cgroup2" and not v2:
                 v2 = where
@@ -160,9 +161,9 @@ class Cgroup:
     def _create_v2(self, levels: Sequence[str]) -> None:
         wanted = [c for c in V2_CONTROLLERS if c in self.layout.v2_controllers]
         try:
-            for parent, level in zip(levels, levels[1:], strict=False):
+            for at, level in enumerate(levels[1:]):
                 if wanted:
-                    _enable(self.layout.v2 + parent, wanted)
+                    _enable(self.layout.v2 + levels[at], wanted)
                 _mkdir(self.layout.v2 + level)
         except OSError:
             if self.layout.mode != "hybrid":

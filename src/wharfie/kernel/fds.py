@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
+
+from .syscalls import check, libc
+
+libc.syncfs.argtypes = [ctypes.c_int]
 
 F_SETPIPE_SZ = 1031
 F_GETPIPE_SZ = 1032
@@ -35,6 +40,12 @@ def pipe_size(fd: int) -> int:
 def set_cloexec(fd: int, close: bool = True) -> None:
     """Whether execve closes it."""
     os.set_inheritable(fd, not close)
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2): everything of the file system behind `fd` is on the disk when it returns. Raises OSError, among them
+    an earlier failed write-back."""
+    check(libc.syncfs(fd))
 
 
 def open_fds() -> list[int]:

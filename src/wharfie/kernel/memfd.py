@@ -27,7 +27,7 @@ def create(name: str, *, executable: bool = False) -> int:
 
 
 def seal(fd: int) -> None:
-    """No more writing, growing, shrinking or unsealing, by anybody. Raises OSError EBUSY while it is mapped writable."""
+    """No more writing, growing, shrinking or unsealing, by anybody. Raises OSError EBUSY while mapped writable."""
     fcntl.fcntl(fd, F_ADD_SEALS, ALL_SEALS)
 
 

@@ -6,7 +6,7 @@ import ctypes
 import os
 import struct
 
-from .syscalls import NR_CLONE3, call_held, check, held, libc, prctl
+from .syscalls import MACHINE, NR_CLONE, NR_CLONE3, call_held, check, held, libc, prctl
 
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
@@ -39,6 +39,10 @@ PROC_NAMES: dict[str, str] = {
     "user": "user", "mount": "mnt", "pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup",
     "time": "time", "net": "net", "mnt": "mnt",
 }
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SIGCHLD = 17
 _PR_GET_TID_ADDRESS = 40
@@ -94,17 +98,34 @@ def clone3(flags: int, *, pidfd: bool = True, cgroup: int = -1, exit_signal: int
                          max(cgroup, 0)),
         _CLONE_ARGS.size,
     )
+    pid = _fork(NR_CLONE3, arguments, _CLONE_ARGS.size)
+    return pid, opened.value if pid else -1
+
+
+def clone(flags: int, *, pidfd: bool = True, exit_signal: int = _SIGCHLD) -> tuple[int, int]:
+    """The same by the older clone(2), which a seccomp filter can look into: Docker's default profile answers clone3
+    with ENOSYS and lets this one pass. With CLONE_PARENT `exit_signal` is the parent's own, whatever is said here."""
+    opened = ctypes.c_int(-1)
+    tid = _tid_address()
+    flags |= exit_signal | (CLONE_PIDFD if pidfd else 0) | (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID if tid else 0)
+    out = ctypes.byref(opened) if pidfd else 0
+    pid = _fork(NR_CLONE, flags, 0, out, *((tid, 0) if MACHINE == "x86_64" else (0, tid)))
+    return pid, opened.value if pid else -1
+
+
+def _fork(nr: int, *args: Any) -> int:
+    """A raw cloning call between the interpreter's fork hooks."""
     held.PyOS_BeforeFork()
     try:
-        pid = call_held(NR_CLONE3, arguments, _CLONE_ARGS.size)
+        pid = call_held(nr, *args)
     except OSError:
         held.PyOS_AfterFork_Parent()
         raise
     if pid == 0:
         held.PyOS_AfterFork_Child()
-        return 0, -1
-    held.PyOS_AfterFork_Parent()
-    return pid, opened.value
+    else:
+        held.PyOS_AfterFork_Parent()
+    return pid
 
 
 def _tid_address() -> int:

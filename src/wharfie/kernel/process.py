@@ -6,7 +6,6 @@ libraries that return -1 for "none" exist.
 
 from __future__ import annotations
 
-import _signal
 import ctypes
 import errno
 import os
@@ -25,7 +24,10 @@ from .syscalls import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Mapping, Sequence
+else:
+    import _signal  # without the enums of `signal`, which cost milliseconds
 
 SIGKILL = 9
 CLOSE_RANGE_UNSHARE = 2
@@ -37,7 +39,6 @@ _PR_GET_DUMPABLE = 3
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
-_SIG_SETMASK = 2
 _CLD_EXITED = 1
 _NSIG = 65
 
@@ -158,7 +159,7 @@ def reset_signals() -> None:
             _signal.signal(number, _signal.SIG_DFL)
         except (OSError, ValueError):
             pass  # SIGKILL, SIGSTOP and the two the C library keeps for itself
-    _signal.pthread_sigmask(_SIG_SETMASK, ())
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def execveat(dirfd: int, path: str, args: Sequence[str | bytes], env: Mapping[str, str], flags: int = 0) -> None:

@@ -24,10 +24,8 @@ def openpty(devpts: int = -1) -> tuple[int, int]:
     """(master, slave), both close-on-exec and no controlling terminal yet; of the devpts mounted at the directory fd
     `devpts`, else of /dev/pts. Raises OSError: ENOSPC when there are too many, ENODEV when ptmx is no such device."""
     flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
-    if devpts >= 0:
-        master = os.open("ptmx", flags | os.O_NOFOLLOW, dir_fd=devpts)
-    else:
-        master = os.open("/dev/ptmx", flags)
+    place = ("ptmx", devpts) if devpts >= 0 else ("/dev/ptmx", None)
+    master = os.open(place[0], flags | os.O_NOFOLLOW * (devpts >= 0), dir_fd=place[1])
     try:
         seen = os.fstat(master)
         if not stat.S_ISCHR(seen.st_mode) or (os.major(seen.st_rdev), os.minor(seen.st_rdev)) != _PTMX_DEVICE:

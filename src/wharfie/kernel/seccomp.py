@@ -148,7 +148,7 @@ def _architecture(profile: Mapping[str, Any], table: str, default: int) -> Code:
     """Everything after the architecture is known. Ends in a return on every way."""
     numbers = syscall_table.numbers(table)
     rules = _rules(profile, numbers, default)
-    newest = max(max(rules, default=0), *_named(profile, numbers))
+    newest = max(_named(profile, numbers))
     beyond = RET_ERRNO | errno.ENOSYS if _refuses(default) else default
     ranges = _ranges({nr: _verdict(rows, default) for nr, rows in rules.items()}, default, newest, beyond)
     code: Code = [(_LOAD, 0, 0, _NR_OFFSET)]

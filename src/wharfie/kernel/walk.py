@@ -36,7 +36,7 @@ def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0, resolve: i
     return call(NR_OPENAT2, dirfd, os.fsencode(path), how, len(how), path=path)
 
 
-def open_in_root(rootfd: int, path: str, flags: int = os.O_PATH, mode: int = 0, resolve: int = 0) -> int:
+def open_in_root(rootfd: int, path: str | bytes, flags: int = os.O_PATH, mode: int = 0, resolve: int = 0) -> int:
     """Open `path` as a process chrooted into `rootfd` would, without magic links (/proc/*/fd/*). A concurrent rename
     makes the kernel answer EAGAIN: tried again a bounded number of times. Raises OSError."""
     for _ in range(_RETRIES):
@@ -47,7 +47,7 @@ def open_in_root(rootfd: int, path: str, flags: int = os.O_PATH, mode: int = 0, 
     raise error(errno.EAGAIN, path)
 
 
-def make_dirs(rootfd: int, path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> int:
+def make_dirs(rootfd: int, path: str | bytes, mode: int = 0o755, uid: int = 0, gid: int = 0) -> int:
     """An O_PATH fd of the directory `path` inside the root; what is missing is made, owned and moded as given. What
     exists stays as it is. A symbolic link to nothing is followed (inside the root) and its target made, as the
     programs of an image expect of /var/run → /run. Raises OSError: NotADirectoryError, ELOOP, EINVAL for ".." below
@@ -66,7 +66,8 @@ def make_dirs(rootfd: int, path: str, mode: int = 0o755, uid: int = 0, gid: int 
     return parent
 
 
-def make_file(rootfd: int, path: str, mode: int = 0o644, uid: int = 0, gid: int = 0, dir_mode: int = 0o755) -> int:
+def make_file(rootfd: int, path: str | bytes, mode: int = 0o644, uid: int = 0, gid: int = 0,
+              dir_mode: int = 0o755) -> int:
     """An O_PATH fd of what is at `path` inside the root, made as an empty file, with its directories, if nothing is
     there: the place for a bind mount. Raises OSError."""
     parent, missing = _settle(rootfd, path)
@@ -89,8 +90,9 @@ def make_file(rootfd: int, path: str, mode: int = 0o644, uid: int = 0, gid: int 
         os.close(parent)
 
 
-def _settle(rootfd: int, path: str) -> tuple[int, list[str]]:
+def _settle(rootfd: int, given: str | bytes) -> tuple[int, list[str]]:
     """(fd of the deepest thing on the path that exists, the names below it that do not)."""
+    path = os.fsdecode(given)
     for _ in range(_MAX_LINKS):
         parts = [p for p in path.split("/") if p and p != "."]
         for cut in range(len(parts), -1, -1):
@@ -143,7 +145,7 @@ def _make_one(parent: int, name: str, mode: int, uid: int, gid: int) -> int:
 _DEPTH = 64
 
 
-def remove_tree(dirfd: int, name: str) -> None:
+def remove_tree(dirfd: int, name: str | bytes) -> None:
     """Remove `name` below `dirfd`, a tree or a single file; nothing there is fine. Never follows a link, never enters
     another mount (EXDEV). Directories nested deeper than a few dozen are first moved up, so that neither descriptors
     nor the stack run out. Raises OSError for the first thing that would not go."""
