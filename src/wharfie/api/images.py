@@ -1,0 +1,108 @@
+"""Images: what is here, names for it, and archives in and out. Registries come later, and say so."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from wharfie.base import errors
+from wharfie.web import response
+
+from . import faults, query, shapes_image, uploads
+from .call import Call
+from .usage import image_users
+
+_ALLOWED = frozenset(("before", "dangling", "label", "reference", "since", "until"))
+_LATER = "pulling from registries comes with a later version of wharfie: use `docker load` or `docker import`"
+
+
+async def listing(call: Call) -> response.Response:
+    request = call.request
+    wanted = query.filters(request, _ALLOWED)
+    if request.value("filter") and call.version < 41:
+        wanted.setdefault("reference", []).append(request.value("filter"))
+    found = await asyncio.to_thread(call.services.images.list, wanted, request.flag("all"))
+    counted = request.flag("shared-size") or request.flag("manifests")
+    records = call.services.containers.list() if counted else []
+    return response.Json([shapes_image.summary(i, call.version, records, count=counted) for i in found])
+
+
+async def inspect(call: Call) -> response.Response:
+    found = await asyncio.to_thread(call.services.images.get, call.name)
+    return response.Json(shapes_image.inspect(found, call.version))
+
+
+async def history(call: Call) -> response.Response:
+    return response.Json(await asyncio.to_thread(call.services.images.history, call.name))
+
+
+async def tag(call: Call) -> response.Response:
+    request = call.request
+    repository, name = request.value("repo"), request.value("tag")
+    if not repository:
+        raise errors.Invalid("invalid reference format")
+    await asyncio.to_thread(call.services.images.tag, call.name, f"{repository}:{name}" if name else repository)
+    return response.Empty(201)
+
+
+async def remove(call: Call) -> response.Response:
+    request, services = call.request, call.services
+    users = image_users(services.containers.list())
+    gone = await asyncio.to_thread(
+        services.images.remove, call.name, request.flag("force"), request.flag("noprune"), users
+    )
+    return response.Json(gone)
+
+
+async def create(call: Call) -> response.Response:
+    """`docker import` (fromSrc) and `docker pull` (fromImage)."""
+    request = call.request
+    if request.value("fromImage"):
+        return await _pull(call)
+    source = request.value("fromSrc")
+    if not source:
+        raise errors.Invalid("either fromImage or fromSrc is needed")
+    if source != "-":
+        raise errors.Unsupported(f"import from {source}: only from standard input (-) in this version", name=source)
+    repository, name = request.value("repo"), request.value("tag")
+    reference = f"{repository}:{name}" if repository and name else repository
+    body = uploads.reading(request)
+    made = await asyncio.to_thread(
+        call.services.images.import_, body, reference, request.query.get("changes", []), request.value("message")
+    )
+    return _messages([{"status": str(made)}])
+
+
+async def _pull(call: Call) -> response.Response:
+    """An image that is here already and belongs to no registry (`wharfie/...`) is up to date; else 404."""
+    request = call.request
+    name, tag_or_digest = request.value("fromImage"), request.value("tag")
+    if tag_or_digest:
+        name += f"@{tag_or_digest}" if ":" in tag_or_digest else f":{tag_or_digest}"
+    if name.removeprefix("docker.io/").startswith("wharfie/"):
+        found = await asyncio.to_thread(call.services.images.get, name)
+        return _messages([{"status": f"Status: Image is up to date for {next(iter(found.tags), name)}"}])
+    return faults.message(404, f"pull access denied for {name}: {_LATER}")
+
+
+async def load(call: Call) -> response.Response:
+    loaded = await asyncio.to_thread(call.services.images.load, uploads.reading(call.request), None)
+    return _messages([{"stream": f"Loaded image: {one}\n"} for one in loaded])
+
+
+async def save(call: Call) -> response.Response:
+    """A tar of one or of many images; the names are checked before the head goes out."""
+    images = call.services.images
+    names = [call.name] if call.name else [n for said in call.request.query.get("names", []) for n in said.split(",")]
+    if not names:
+        raise errors.Invalid("no image was named")
+    for name in names:
+        await asyncio.to_thread(images.get, name)
+    return response.Stream(uploads.pieces(images.save(names)), "application/x-tar")
+
+
+def _messages(said: list[dict[str, Any]]) -> response.Response:
+    """Docker's progress stream: JSON documents one after the other."""
+    return response.Bytes(b"".join(msgspec.json.encode(m) + b"\r\n" for m in said), "application/json")
