@@ -1,0 +1,79 @@
+"""The dialogue between the parent (shim) and the process it makes. One message a datagram, JSON, fds beside it.
+
+    parent                                  init or joiner
+    ------                                  --------------
+    clone  ------------------------------>  enter namespaces, build the root, drop
+           <--- {"opened": [kinds], "console": bool} + fds ---
+                                            pivot, stdio, drop
+           <--- {"pid": n} + pidfd -------  [only a late fork: the middle process names its child and leaves]
+                                            close everything, look the program up
+           <--- {"ready": 1} -------------  [init only]
+    start  ---- {"go": 1} --------------->
+                                            no_new_privs, filter
+           <--- {"exec": 1} --------------
+                                            execve closes the channel: the parent reads the end = success
+           <--- {"failed": {...}} --------  at any moment: the report; the process leaves at once
+"""
+
+from __future__ import annotations
+
+import _socket
+import json
+import os
+
+from wharfie.kernel import sockets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+_AF_UNIX, _SOCK_SEQPACKET = 1, 5
+_LIMIT = 64 * 1024
+
+
+class Channel:
+    """One end. Owns its socket."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self._sock = sock
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def move(self, fd: int) -> None:
+        """The end has become another fd, and the old one is closed already."""
+        self._sock.detach()
+        self._sock = _socket.socket(fileno=fd)
+
+    def detach(self) -> int:
+        """The fd, from now on the caller's."""
+        return self._sock.detach()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Raises OSError; BrokenPipeError when the other side is gone."""
+        sockets.send_fds(self._sock, json.dumps(message).encode(), fds)
+
+    def receive(self) -> tuple[dict[str, Any], list[int]] | None:
+        """The next message, None at the end. Blocks. Raises OSError."""
+        try:
+            data, fds = sockets.recv_fds(self._sock, _LIMIT)
+        except ConnectionResetError:  # the other side left with something of ours unread
+            return None
+        return (json.loads(data), fds) if data else None
+
+
+def pair() -> tuple[Channel, Channel]:
+    """Two ends, close-on-exec."""
+    mine, theirs = _socket.socketpair(_AF_UNIX, _SOCK_SEQPACKET, 0)
+    os.set_inheritable(mine.fileno(), False)
+    os.set_inheritable(theirs.fileno(), False)
+    return Channel(mine), Channel(theirs)
+
+
+def adopt(fd: int) -> Channel:
+    """The end whose fd was given away by detach()."""
+    return Channel(_socket.socket(fileno=fd))

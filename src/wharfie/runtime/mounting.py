@@ -1,0 +1,211 @@
+"""Operations that build the container's file system tree. Every place is found by a walk on held fds inside the root,
+every mount is an fd that is moved there; no path is used twice (CVE-2021-30465, CVE-2024-45310)."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from wharfie.kernel import mounts
+
+from . import tinyinit
+from .operation import Operation, World
+from .options import Options, decorate
+
+_SUPER_WORDS = frozenset(("sync", "dirsync", "lazytime", "mand"))
+
+
+class AttachRoot(Operation):
+    """The rootfs on top of the old root. From here on it is in this mount namespace, so that mounts can go onto it;
+    nothing propagates back to the host."""
+
+    def describe(self) -> str:
+        return "attach the root file system"
+
+    def perform(self, world: World) -> None:
+        mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+        mounts.attach_at(world.root, "/")
+
+
+def make(fstype: str, source: str, options: Options) -> int:
+    """A detached mount of a new file system, with its attributes. Raises OSError."""
+    config = mounts.fsopen(fstype)
+    try:
+        if source:
+            mounts.fsconfig_string(config, "source", source)
+        for word in options.data:
+            key, equals, value = word.partition("=")
+            if equals:
+                mounts.fsconfig_string(config, key, value)
+            else:
+                mounts.fsconfig_flag(config, key)
+        mounts.fsconfig_create(config)
+        tree = mounts.fsmount(config, attributes=(options.set | options.below_set) & ~mounts.MOUNT_ATTR__ATIME)
+    finally:
+        os.close(config)
+    atime = options.set & mounts.MOUNT_ATTR__ATIME
+    if atime or options.propagation:
+        decorate(tree, Options(set=atime, clear=mounts.MOUNT_ATTR__ATIME if atime else 0,
+                               propagation=options.propagation, propagation_below=options.propagation_below))
+    return tree
+
+
+class MountNew(Operation):
+    """A new file system: tmpfs, mqueue, devpts, and what else the kernel knows."""
+
+    type: str
+    source: str
+    destination: str
+    options: Options
+
+    def describe(self) -> str:
+        return f"mount {self.type} at {self.destination}"
+
+    def perform(self, world: World) -> None:
+        tree = make(self.type, self.source, self.options)
+        try:
+            world.attach(tree, self.destination)
+        finally:
+            os.close(tree)
+
+
+class MountProc(MountNew):
+    """procfs of the container's pid namespace. Its fd is kept: sysctls are written through it and not through a path
+    (CVE-2025-52881)."""
+
+    def perform(self, world: World) -> None:
+        tree = make(self.type, self.source, self.options)
+        world.attach(tree, self.destination)
+        world.proc = tree
+
+
+class MountBind(Operation):
+    """A tree of the host, opened by the parent in the host's mount namespace and given its attributes there."""
+
+    index: int
+    source: str
+    destination: str
+
+    def describe(self) -> str:
+        return f"bind {self.source} at {self.destination}"
+
+    def perform(self, world: World) -> None:
+        world.attach(world.trees[self.index], self.destination)
+
+
+class MountCgroup(Operation):
+    """The container's own cgroup, seen from inside its cgroup namespace: one file system on v2; on v1 and hybrid hosts
+    a tmpfs with one directory for each hierarchy."""
+
+    destination: str
+    options: Options
+    unified: bool
+    hierarchies: tuple[tuple[str, tuple[str, ...]], ...] = ()  # directory name, its words for mount
+
+    def describe(self) -> str:
+        return f"mount cgroup at {self.destination}"
+
+    def perform(self, world: World) -> None:
+        if self.unified:
+            self._attach(world, make("cgroup2", "cgroup", self.options), self.destination)
+            return
+        writable = Options(set=self.options.set & ~mounts.MOUNT_ATTR_RDONLY, data=("mode=755",))
+        top = make("tmpfs", "tmpfs", writable)
+        try:
+            world.attach(top, self.destination)
+            for name, words in self.hierarchies:
+                fstype = "cgroup2" if not words else "cgroup"
+                data = tuple(w for w in words)
+                tree = make(fstype, "cgroup", self.options.replace(data=data, propagation=0))
+                self._attach(world, tree, f"{self.destination}/{name}")
+                self._links(world, name)
+            decorate(top, Options(set=self.options.set & mounts.MOUNT_ATTR_RDONLY))
+        finally:
+            os.close(top)
+
+    def _attach(self, world: World, tree: int, path: str) -> None:
+        try:
+            world.attach(tree, path)
+        finally:
+            os.close(tree)
+
+    def _links(self, world: World, name: str) -> None:
+        """cpu → cpu,cpuacct for controllers that share a hierarchy."""
+        parts = name.split(",")
+        if len(parts) < 2:
+            return
+        directory = world.directory(self.destination)
+        try:
+            for part in parts:
+                os.symlink(name, part, dir_fd=directory)
+        finally:
+            os.close(directory)
+
+
+class MountInit(Operation):
+    """Our own tiny init as a read-only file: a tmpfs that holds only it, of which only the file is mounted. A copy can
+    be taken only of what is attached, so the tmpfs is attached in the old tree, which goes away with the pivot."""
+
+    destination: str
+    aside: str = "/sys"
+
+    def describe(self) -> str:
+        return f"place the tiny init at {self.destination}"
+
+    def perform(self, world: World) -> None:
+        tree = make("tmpfs", "wharfie-init", Options(data=("mode=755", "size=64k")))
+        mounts.attach_at(tree, self.aside)
+        file = os.open("init", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755, dir_fd=tree)
+        os.write(file, tinyinit.image())
+        os.close(file)
+        file = os.open("init", os.O_PATH | os.O_CLOEXEC, dir_fd=tree)
+        copy = mounts.open_tree(file, "")
+        decorate(copy, Options(set=mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV))
+        world.attach(copy, self.destination)
+        for fd in (copy, file, tree):
+            os.close(fd)
+
+
+class MakeDirectory(Operation):
+    """A directory inside the root: the working directory, when the image lacks it."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"make the directory {self.path}"
+
+    def perform(self, world: World) -> None:
+        try:
+            os.close(world.directory(self.path))
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.EROFS, errno.EACCES):
+                raise  # what is there and is no directory is named when the process is to go there
+
+
+class SealRoot(Operation):
+    """The root read-only, after everything that had to be made in it; mounts on it keep their own mode."""
+
+    def describe(self) -> str:
+        return "make the root read-only"
+
+    def perform(self, world: World) -> None:
+        mounts.mount_setattr(world.root, "", set=mounts.MOUNT_ATTR_RDONLY)
+
+
+class Pivot(Operation):
+    """The new root becomes the root, the old one is stacked on it and let go: nothing of the host can be named any
+    more. Propagation of the root is set last, since pivot_root refuses a shared one."""
+
+    propagation: int = 0
+    below: bool = False
+
+    def describe(self) -> str:
+        return "pivot into the root"
+
+    def perform(self, world: World) -> None:
+        os.fchdir(world.root)
+        mounts.pivot_root(".", ".")
+        mounts.umount2(".", mounts.MNT_DETACH)
+        os.chdir("/")
+        if self.propagation:
+            mounts.mount_setattr(world.root, "", propagation=self.propagation, recursive=self.below)
