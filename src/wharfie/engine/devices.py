@@ -13,7 +13,7 @@ from .buildspec import Devices
 from .model import DeviceMapping, HostConfig
 
 # Directories of /dev that are mounts or namespaced: the container has its own.
-_OWN = frozenset({"pts", "shm", "mqueue", "fd", "console", "ptmx", "stdin", "stdout", "stderr", "core", ".lxc", ".udev"})
+_OWN = frozenset({"pts", "shm", "mqueue", "fd", "console", "ptmx", "stdin", "stdout", "stderr", "core", ".lxc"})
 
 
 def gather(host: HostConfig) -> Devices:

@@ -1,0 +1,182 @@
+"""Create: check everything, then make the writable layer, the volumes and the record; or nothing at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from wharfie.base import errors, ids, points, when
+from wharfie.images import images
+
+from . import checks, merge, mounts, names, told
+from .model import Config, Container, HostConfig, LogConfig, MountPoint, NetworkingConfig
+from .services import Services
+
+
+class Creation:
+    """Makes containers. `find` looks another container up (VolumesFrom, namespaces to join)."""
+
+    def __init__(self, services: Services, find: Callable[[str], Container]) -> None:
+        self._services = services
+        self._find = find
+
+    async def create(
+        self, config: Config, host: HostConfig, networking: NetworkingConfig, *, name: str, platform: str
+    ) -> tuple[Container, list[str]]:
+        """See Containers.create."""
+        services = self._services
+        self._complete(config, host)
+        warnings = checks.check(config, host, networking, services.host)
+        _check_networks(host, networking)
+        image = await asyncio.to_thread(self._image, config.image, platform)
+        config.env = config.env or []
+        had_health = config.healthcheck
+        merge.with_image(config, _image_config(image))
+        if config.healthcheck is not None and had_health is None and config.healthcheck.test not in (None, ["NONE"]):
+            warnings.append("the image's HEALTHCHECK is not run by this engine yet")
+        self._check_joined(host)
+        record = self._record(config, host, networking, image, name, platform)
+        planned = mounts.plan(config, host, self._volumes_from(host))
+        points.reach("engine.create.checked")
+        async with AsyncExitStack() as undo:
+            services.records.take_name(record.name, record.id)
+            undo.callback(services.records.free_name, record.name, record.id)
+            rootfs = await asyncio.to_thread(services.storage.snapshots.prepare, record.id, image.config.diff_ids)
+            undo.push_async_callback(asyncio.to_thread, services.storage.snapshots.remove, record.id)
+            points.reach("engine.create.snapshot")
+            await asyncio.to_thread(self._make_mounts, record, planned, rootfs, undo)
+            points.reach("engine.create.volumes")
+            await services.records.add(record)
+            undo.pop_all()
+        points.reach("engine.create.recorded")
+        told.container(services.events, record, "create")
+        return record, warnings
+
+    def _complete(self, config: Config, host: HostConfig) -> None:
+        """Fill in the engine's own defaults, and the spellings that mean the same."""
+        settings = self._services.settings
+        if host.network_mode in ("", "default"):
+            host.network_mode = "none" if config.network_disabled else "bridge"
+        if not host.log_config.type:
+            host.log_config = LogConfig(type=settings.log_driver, config={**settings.log_options,
+                                                                          **(host.log_config.config or {})})
+        host.ipc_mode = host.ipc_mode or "private"
+        host.cgroupns_mode = host.cgroupns_mode or "private"
+        host.runtime = host.runtime or "wharfie"
+        host.restart_policy.name = host.restart_policy.name or "no"
+        host.shm_size = host.shm_size or settings.shm_size
+
+    def _image(self, ref: str, platform: str) -> Any:
+        if not ref:
+            raise errors.Invalid("no image specified")
+        image = self._services.images.get(ref)
+        wanted = [p for p in platform.split("/") if p]
+        have = image.config.platform
+        if wanted and (wanted[0] != have.os or (len(wanted) > 1 and wanted[1] != have.architecture)):
+            raise errors.NotFound(
+                f"image with reference {ref} was found but does not match the specified platform: wanted {platform}, "
+                f"actual: {have.os}/{have.architecture}", name=ref,
+            )
+        return image
+
+    def _volumes_from(self, host: HostConfig) -> list[tuple[Container, bool]]:
+        return [(self._find(ref), readonly) for ref, readonly in mounts.parse_volumes_from(host.volumes_from or [])]
+
+    def _check_joined(self, host: HostConfig) -> None:
+        """Namespaces of other containers: by id from now on, since names change. Raises NotFound, Unsupported."""
+        for attribute in ("network_mode", "pid_mode", "ipc_mode"):
+            kind, sign, ref = getattr(host, attribute).partition(":")
+            if kind == "container" and sign:
+                if attribute == "ipc_mode":
+                    raise errors.Unsupported("HostConfig.IpcMode: joining another container's IPC namespace is not "
+                                             "supported by this engine yet", action="use shareable, private or host")
+                setattr(host, attribute, f"container:{self._find(ref).id}")
+
+    def _record(
+        self, config: Config, host: HostConfig, networking: NetworkingConfig, image: images.Image, name: str,
+        platform: str,
+    ) -> Container:
+        services = self._services
+        identifier = ids.new()
+        name = name.removeprefix("/")
+        if name:
+            ids.check_name(name)
+        if not config.hostname and host.uts_mode != "host" and not host.network_mode.startswith("container:"):
+            config.hostname = os.uname().nodename if host.network_mode == "host" else ids.short(identifier)
+        path, args = merge.command(config)
+        parent = host.cgroup_parent.strip("/")
+        return Container(
+            id=identifier, name=name or names.make(services.records.has_name), created=when.now(), path=path, args=args,
+            image=str(image.id), image_name=config.image, platform=image.config.platform.os, config=config,
+            host_config=host, networking=networking, layers=[str(d) for d in image.config.diff_ids],
+            log_path=services.data.log(identifier) if host.log_config.type == "json-file" else "",
+            cgroup=f"/{parent}/{identifier}" if parent else f"{services.settings.cgroup_base}/{identifier}",
+        )
+
+    def _make_mounts(
+        self, record: Container, planned: list[mounts.Planned], rootfs: Any, undo: AsyncExitStack
+    ) -> None:
+        """In a thread: volumes made on use and filled from the image, missing bind sources made as Docker does."""
+        for one in planned:
+            if one.kind == mounts.VOLUME:
+                one = self._make_volume(record, one, rootfs, undo)
+            elif one.kind == mounts.BIND:
+                _check_source(one)
+            record.planned.append(one.asdict())
+            record.mounts.append(_mount_point(one, self._services.volumes))
+
+    def _make_volume(
+        self, record: Container, one: mounts.Planned, rootfs: Any, undo: AsyncExitStack
+    ) -> mounts.Planned:
+        volumes = self._services.volumes
+        volume = volumes.create(one.source, one.driver, dict(one.labels), dict(one.driver_options))
+        if not one.source:
+            undo.callback(volumes.remove, volume.name, force=True)
+            record.anonymous.append(volume.name)
+        if one.copy:
+            volumes.copy_up(volume, rootfs, one.destination)
+        return one.replace(source=volume.name)
+
+
+def _check_networks(host: HostConfig, networking: NetworkingConfig) -> None:
+    """Only the network of NetworkMode can be joined yet."""
+    kind = host.network_mode.partition(":")[0]
+    if kind not in ("bridge", "host", "none", "container"):
+        raise errors.NotFound(f"network {host.network_mode} not found", name=host.network_mode,
+                              action="networks of one's own come later: bridge, host, none and container: are there")
+    for name in networking.endpoints_config or {}:
+        if name not in (host.network_mode, "default"):
+            raise errors.Unsupported(f"NetworkingConfig.EndpointsConfig: network {name} cannot be joined beside "
+                                     f"{host.network_mode} by this engine yet", name=name)
+
+
+def _check_source(one: mounts.Planned) -> None:
+    if os.path.lexists(one.source) and os.path.exists(one.source):
+        return
+    if not one.create:
+        raise errors.Invalid(f'invalid mount config for type "bind": bind source path does not exist: {one.source}',
+                             name=one.source)
+    try:
+        os.makedirs(one.source, 0o755, exist_ok=True)
+    except OSError as error:
+        raise errors.Invalid(
+            f"error while creating mount source path '{one.source}': mkdir {one.source}: {error.strerror}",
+            name=one.source,
+        ) from error
+
+
+def _mount_point(one: mounts.Planned, volumes: Any) -> MountPoint:
+    if one.kind == mounts.VOLUME:
+        return MountPoint(type="volume", name=one.source, source=volumes.path(one.source), destination=one.destination,
+                          driver=one.driver, mode=one.mode, rw=not one.readonly, propagation="")
+    return MountPoint(type=one.kind, source=one.source, destination=one.destination, mode=one.mode,
+                      rw=not one.readonly, propagation=one.propagation if one.kind == mounts.BIND else "")
+
+
+def _image_config(image: Any) -> dict[str, Any]:
+    """The "config" object of the image's document."""
+    found = image.config.raw.get("config")
+    return found if isinstance(found, dict) else {}
