@@ -176,6 +176,10 @@ def dump_rules(family: int = 0) -> Message:
     return _message(_GETRULE, family, b"", 0, "list rules")
 
 
+def dump_sets(family: int = 0) -> Message:
+    return _message(_GETSET, family, b"", 0, "list sets")
+
+
 def dump_elements(family: int, in_table: str, in_set: str) -> Message:
     return _message(_GETELEM, family, attr(1, in_table) + attr(2, in_set), 0, f"list set {in_set}")
 
@@ -183,6 +187,12 @@ def dump_elements(family: int, in_table: str, in_set: str) -> Message:
 def parse_table(body: bytes) -> tuple[int, str]:
     """(family, name)."""
     return body[0], wire.text(wire.attrs(body, 4).get(1, b""))
+
+
+def parse_set(body: bytes) -> tuple[int, str, str]:
+    """(family, table, name) of a set or map."""
+    found = wire.attrs(body, 4)
+    return body[0], wire.text(found.get(1, b"")), wire.text(found.get(2, b""))
 
 
 def parse_chain(body: bytes) -> Chain:

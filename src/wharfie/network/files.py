@@ -124,6 +124,8 @@ def _lines(lines: Iterable[str]) -> bytes:
 
 def _address(text: str) -> bool | None:
     """Whether the address is reachable only on the host (loopback, unspecified); None if it is no address."""
+    if any(c.isspace() for c in text):
+        return None
     try:
         made = ip_address(text.split("%", 1)[0])
     except ValueError:
