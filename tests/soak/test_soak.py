@@ -1,0 +1,106 @@
+"""The long ones: many lives, many deaths, much output; the host is the same before and after.
+
+`make soak` runs them whole; WHARFIE_SOAK=sample makes each end within a minute, which is what `make test` runs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import inventory
+from tests.hosts import IMAGE, Daemon
+
+pytestmark = pytest.mark.needs("root", "busybox")
+SAMPLE = os.environ.get("WHARFIE_SOAK") == "sample"
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    before = inventory.take()
+    with Daemon() as d:
+        yield d
+    deadline = time.monotonic() + 10
+    while (left := inventory.difference(before, inventory.take())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left, left
+
+
+def anonymous_kib(pid: int) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith("Anonymous:")).split()[1])
+
+
+def open_fds(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_many_lives_leave_nothing(daemon: Daemon) -> None:
+    """Engine and zygote neither grow nor keep descriptors over many whole lives, execs and failures."""
+    rounds, warm = (120, 40) if SAMPLE else (3000, 300)
+    assert daemon.process is not None
+
+    def life(n: int) -> None:
+        daemon.docker("run", "--rm", IMAGE, "echo", str(n))
+        if n % 10 == 0:
+            daemon.client("run", "--rm", IMAGE, "no-such-program")
+            daemon.docker("run", "-d", "--name", f"x{n}", "-p", "0:80", "-v", f"v{n}:/v", IMAGE, "sleep", "100")
+            daemon.docker("exec", f"x{n}", "true")
+            daemon.docker("rm", "-fv", f"x{n}")
+            daemon.docker("volume", "rm", f"v{n}")
+
+    for n in range(warm):
+        life(n)
+    memory, fds = anonymous_kib(daemon.process.pid), open_fds(daemon.process.pid)
+    for n in range(warm, rounds):
+        life(n)
+    time.sleep(1)
+    grown = anonymous_kib(daemon.process.pid) - memory
+    assert open_fds(daemon.process.pid) <= fds + 2
+    assert grown < 4096 + (rounds - warm), f"the engine grew by {grown} KiB over {rounds - warm} lives"
+    assert daemon.docker("ps", "-aq") == ""
+
+
+def test_kill_the_engine_again_and_again(daemon: Daemon) -> None:
+    """kill -9 at random moments of a churn; after each restart everything listed can be inspected and removed."""
+    for n in range(4 if SAMPLE else 60):
+        stop = threading.Event()
+
+        def churn(k: int, stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                daemon.client("run", "--rm", "-d", IMAGE, "sleep", "0.1")
+                daemon.client("run", "--rm", IMAGE, "true")
+
+        threads = [threading.Thread(target=churn, args=(k,)) for k in range(4)]
+        for t in threads:
+            t.start()
+        time.sleep(0.5 + (n % 7) * 0.11)
+        daemon.kill(signal.SIGKILL)
+        stop.set()
+        for t in threads:
+            t.join()
+        daemon.start()
+        time.sleep(0.3)
+        left = daemon.docker("ps", "-aq").split()
+        if left:
+            daemon.docker("inspect", *left)
+            daemon.docker("rm", "-f", *left)
+        assert daemon.docker("ps", "-aq") == ""
+        assert os.listdir(daemon.run / "c") == []
+
+
+def test_a_flood_through_a_slow_reader(daemon: Daemon) -> None:
+    """A container writes far more than any pipe holds while its only attached client sleeps; it is never stalled."""
+    size = 40 if SAMPLE else 400
+    script = f"yes 0123456789012345678 | head -c {size << 20}; echo end >&2"
+    start = time.monotonic()
+    daemon.docker("run", "-d", "--name", "flood", "--log-opt", "max-size=50m", IMAGE, "sh", "-c", script, timeout=300)
+    assert daemon.docker("wait", "flood", timeout=300).strip() == "0"
+    assert time.monotonic() - start < 10 + size
+    assert daemon.docker("logs", "--tail", "1", "flood") == "0123456789012345678\n"
