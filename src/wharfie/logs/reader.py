@@ -23,9 +23,11 @@ _MAX_LINE = 1 << 20  # no line of ours is longer than 6 * PART; a longer one is 
 class Reader:
     """A position in a log. `block()` gives the next entries and never blocks."""
 
-    def __init__(self, path: str, *, tail: int | None = None) -> None:
-        """Stands at the oldest line, or `tail` lines before the end. A log that does not exist reads as empty."""
+    def __init__(self, path: str, *, tail: int | None = None, stop: tuple[int, int] | None = None) -> None:
+        """Stands at the oldest line, or `tail` lines before the end. A log that does not exist reads as empty.
+        stop: (inode, offset) where reading ends for good."""
         self.path = path
+        self._stop = stop
         self._fd = -1
         self._offset = 0
         if tail is None:
@@ -39,12 +41,13 @@ class Reader:
             self._open(_oldest(self.path))
             if self._fd < 0:
                 return None
-        data = os.pread(self._fd, BLOCK, self._offset)
+        room = self._room()
+        data = os.pread(self._fd, min(BLOCK, room), self._offset) if room > 0 else b""
         if not data:
-            return None if not self._next_file() else []
+            return [] if room > 0 and self._next_file() else None
         end = data.rfind(b"\n") + 1
         if not end:
-            data = os.pread(self._fd, _MAX_LINE, self._offset)
+            data = os.pread(self._fd, min(_MAX_LINE, room), self._offset)
             end = data.rfind(b"\n") + 1
             if not end:
                 if len(data) == _MAX_LINE:
@@ -53,6 +56,12 @@ class Reader:
                     return [] if self._next_file() else None
         self._offset += end
         return list(entries(data[:end]))
+
+    def _room(self) -> int:
+        """How much may be read from the file in hand."""
+        if self._stop is None or os.fstat(self._fd).st_ino != self._stop[0]:
+            return _MAX_LINE
+        return self._stop[1] - self._offset
 
     def close(self) -> None:
         """Give the file back."""
@@ -77,6 +86,8 @@ class Reader:
         """At the end of the file in hand: go to the one that followed it. False: this is the live one and complete."""
         mine = os.fstat(self._fd)
         if mine.st_size < self._offset:  # emptied by the writer (max-file 1)
+            if self._stop is not None:
+                return False
             self._offset = 0
             return True
         names = segments(self.path)

@@ -1,0 +1,126 @@
+"""Further processes in the container: docker exec. Each has streams of its own and an exit record."""
+
+from __future__ import annotations
+
+import os
+
+from wharfie.base import errors, when
+from wharfie.kernel import process
+from wharfie.oci import spec as oci_spec
+
+from . import record
+from .life import DRAIN_SECONDS
+from .loop import IN
+from .streams import Streams
+from .wire import Exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from wharfie.base import paths
+    from wharfie.drivers import contract
+
+    from .life import Life
+    from .loop import Loop
+
+
+class Exec:
+    """One of them, while it runs or its output is still being sent."""
+
+    def __init__(self, identifier: str, streams: Streams, process: contract.Process) -> None:
+        self.id = identifier
+        self.streams = streams
+        self.process = process
+
+
+class Execs:
+    """All of them. `tell` sends an event."""
+
+    def __init__(self, loop: Loop, life: Life, directory: paths.RunDirectory,
+                 tell: Callable[[dict[str, Any]], None]) -> None:
+        self._loop = loop
+        self._life = life
+        self._directory = directory
+        self._tell = tell
+        self._running: dict[str, Exec] = {}
+        self._ending: list[Exec] = []
+
+    def start(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        """Run a process; the client's socket, if any, is taken from `fds`. Raises Conflict, Invalid, NoCommand,
+        NotExecutable, StepFailed; then the socket is still the caller's."""
+        container = self._life.running()
+        identifier = request["id"]
+        if identifier in self._running:
+            raise errors.Conflict(f"exec {identifier} is running", name=identifier)
+        asked = oci_spec.parse_process(request["process"], "process")
+        attach = request.get("attach")
+        tty = bool(request.get("tty"))
+        streams = Streams(self._loop, tty=tty, stdin=bool(request.get("stdin")), log=None, spool_dir=self._spool_dir())
+        try:
+            made = self._life.driver.exec(
+                container, asked, streams.stdio, _size(request.get("console_size")),
+                None if request.get("privileged") else self._life.seccomp)
+        except BaseException:
+            streams.close()
+            raise
+        streams.started(made.console)
+        one = Exec(identifier, streams, made)
+        self._running[identifier] = one
+        if attach and fds:
+            streams.attach(fds.pop(0), attach, ends_stdin=True, on_detach=lambda: self._detached(identifier))
+        self._loop.watch(made.pidfd, IN, lambda _: self._ended(one))
+        return {"pid": made.pid}
+
+    def resize(self, identifier: str, rows: int, columns: int) -> None:
+        """Raises NotFound, Conflict."""
+        one = self._running.get(identifier)
+        if one is None:
+            raise errors.NotFound(f"No such exec instance: {identifier}", name=identifier)
+        one.streams.resize(rows, columns)
+
+    def settle(self) -> None:
+        """The container has ended: so has every exec; record those whose end has not been seen."""
+        for one in list(self._running.values()):
+            self._ended(one)
+
+    def served(self) -> bool:
+        """Whether no client is still being sent the output of an exec."""
+        return all(not one.streams.outlet.attachers for one in self._ending)
+
+    def ids(self) -> list[str]:
+        """Those that run."""
+        return list(self._running)
+
+    def _ended(self, one: Exec) -> None:
+        status = process.waitid_pidfd(one.process.pidfd)
+        if status is None or one.id not in self._running:
+            return
+        self._loop.forget(one.process.pidfd)
+        os.close(one.process.pidfd)
+        kind, number = status
+        exit = Exit(number if kind == "exited" else 128 + number, number if kind == "killed" else None, False, "",
+                    when.now())
+        record.write_exec(self._directory, one.id, exit)
+        del self._running[one.id]
+        self._ending = [e for e in self._ending if e.streams.outlet.attachers or not e.streams.outlet.ended]
+        self._ending.append(one)
+        # The record is on disk; now the client may see the end of its stream, and then ask for the code.
+        one.streams.outlet.pump()
+        self._tell({"event": "exec-exit", "id": one.id, "code": exit.code, "at": exit.at})
+        if one.streams.outlet.ended:
+            one.streams.close()
+        else:  # a grandchild holds the pipe: Docker waits as long
+            self._loop.after(DRAIN_SECONDS, one.streams.close)
+
+    def _detached(self, identifier: str) -> None:
+        self._tell({"event": "detach", "exec": identifier})
+
+    def _spool_dir(self) -> str:
+        launch = self._life.launch
+        return os.path.dirname(launch.log.path) if launch is not None and launch.log.path else self._directory.root
+
+
+def _size(value: Any) -> tuple[int, int]:
+    return (int(value[0]), int(value[1])) if value else (0, 0)

@@ -1,0 +1,115 @@
+"""The shim: one process per started container, forked by the zygote. It outlives the engine.
+
+    Connections ──▶ Verbs ──▶ Life (prepare, start, exit) ──▶ Streams ──▶ log, attached clients
+                        ├───▶ Execs
+                        └───▶ Ports ──▶ gate
+
+It leaves when the container has exited and everybody is served; the lock on the run directory goes with it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from wharfie.base import paths, points
+from wharfie.kernel import process
+
+from . import record, wire
+from .connections import Connections
+from .execs import Execs
+from .life import Life
+from .loop import Loop
+from .ports import Ports
+from .verbs import Verbs
+from .wire import BORN, EXITED, PREPARED, RUNNING, Exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def run(directory: str, conn: int) -> None:
+    """Be the shim of `directory` until the container's end. `conn` is the first connection. Returns when all is done;
+    the caller then ends the process."""
+    points.reach("shim.born")
+    conn = _settle_in(conn)
+    first = socket.socket(fileno=conn)
+    home = paths.RunDirectory(directory)
+    try:
+        record.lock(home)  # held until the process ends
+    except OSError as error:
+        wire.send(first, {"hello": 0, "error": wire.describe(error, "lock")})
+        return
+    points.reach("shim.locked")
+    process.set_title(f"wharfie-shim {os.path.basename(directory)}")
+    shim = Shim(home)
+    shim.connections.listen(home.socket)
+    shim.connections.adopt(first)
+    shim.loop.run()
+
+
+def _settle_in(conn: int) -> int:
+    """Keep stdio and the connection, nothing else of the zygote's; be the parent of whatever the container loses."""
+    if conn != 3:
+        os.dup2(conn, 3, inheritable=False)
+    process.close_range(4)
+    process.subreaper()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.umask(0o022)
+    return 3
+
+
+class Shim:
+    """The parts, put together, and the decision to leave."""
+
+    def __init__(self, directory: paths.RunDirectory) -> None:
+        self.loop = Loop()
+        self._patience = 0.01
+        self.life = Life(self.loop, directory, self._exited)
+        self.execs = Execs(self.loop, self.life, directory, self._tell)
+        self.ports = Ports(self.loop)
+        verbs = Verbs(self.life, self.execs, self.ports, self._tell, self._bye)
+        self.connections = Connections(self.loop, verbs.handle, self._hello, self._lonely)
+
+    def _hello(self) -> dict[str, Any]:
+        life = self.life
+        init = life.container.process if life.container is not None and life.state == RUNNING else None
+        return {
+            "hello": wire.VERSION, "pid": os.getpid(), "id": life.launch.id if life.launch else "",
+            "state": life.state,
+            "init": {"pid": init.pid, "start_time": init.start_time} if init else None,
+            "exit": life.exit.asdict() if life.exit is not None and life.state == EXITED else None,
+            "execs": self.execs.ids(), "gate": self.ports.pid,
+        }
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self.connections.event(event)
+
+    def _exited(self, exit: Exit) -> None:
+        self.ports.close()
+        self.execs.settle()
+        if exit.oom:
+            self._tell({"event": wire.EVENT_OOM})
+        self._tell({"event": wire.EVENT_EXIT, **exit.asdict()})
+        self.loop.after(0, self._leave_when_done)
+
+    def _bye(self) -> None:
+        if self.life.state in (BORN, PREPARED):
+            self.life.abandon()
+        self.loop.after(0, self._leave_when_done)
+
+    def _lonely(self) -> None:
+        """The engine has gone. Before start that is the end; afterwards it will come back."""
+        if self.life.state in (BORN, PREPARED):
+            self.life.abandon()
+        self.loop.after(0, self._leave_when_done)
+
+    def _leave_when_done(self) -> None:
+        if self.life.dead() and self.execs.served() and self.connections.idle:
+            self.loop.stop()
+        elif self.life.state == EXITED:
+            self._patience = min(self._patience * 2, 1.0)
+            self.loop.after(self._patience, self._leave_when_done)
