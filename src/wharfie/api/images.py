@@ -35,7 +35,8 @@ async def inspect(call: Call) -> response.Response:
 
 
 async def history(call: Call) -> response.Response:
-    return response.Json(await asyncio.to_thread(call.services.images.history, call.name))
+    steps = await asyncio.to_thread(call.services.images.history, call.name)
+    return response.Json([shapes_image.history(step) for step in steps])
 
 
 async def tag(call: Call) -> response.Response:
@@ -43,7 +44,14 @@ async def tag(call: Call) -> response.Response:
     repository, name = request.value("repo"), request.value("tag")
     if not repository:
         raise errors.Invalid("invalid reference format")
-    await asyncio.to_thread(call.services.images.tag, call.name, f"{repository}:{name}" if name else repository)
+    target = f"{repository}:{name}" if name else repository
+    images = call.services.images
+
+    def work() -> str:
+        images.tag(call.name, target)
+        return str(images.get(target).id)
+
+    _tell(call, "tag", await asyncio.to_thread(work), target)
     return response.Empty(201)
 
 
@@ -53,7 +61,16 @@ async def remove(call: Call) -> response.Response:
     gone = await asyncio.to_thread(
         services.images.remove, call.name, request.flag("force"), request.flag("noprune"), users
     )
-    return response.Json(gone)
+    for step in gone:
+        if step.untagged:
+            _tell(call, "untag", step.image, step.untagged)
+        elif step.deleted == step.image or not step.image:
+            _tell(call, "delete", step.deleted, step.deleted)
+    return response.Json([step.to_json() for step in gone])
+
+
+def _tell(call: Call, action: str, identifier: str, name: str) -> None:
+    call.services.events.publish("image", action, str(identifier), {"name": name})
 
 
 async def create(call: Call) -> response.Response:
@@ -72,6 +89,7 @@ async def create(call: Call) -> response.Response:
     made = await asyncio.to_thread(
         call.services.images.import_, body, reference, request.query.get("changes", []), request.value("message")
     )
+    _tell(call, "import", str(made), reference or str(made))
     return _messages([{"status": str(made)}])
 
 
@@ -89,7 +107,9 @@ async def _pull(call: Call) -> response.Response:
 
 async def load(call: Call) -> response.Response:
     loaded = await asyncio.to_thread(call.services.images.load, uploads.reading(call.request), None)
-    return _messages([{"stream": f"Loaded image: {one}\n"} for one in loaded])
+    for one in loaded:
+        _tell(call, "load", str(one.id), one.reference or str(one.id))
+    return _messages([{"stream": f"{one.message}\n"} for one in loaded])
 
 
 async def save(call: Call) -> response.Response:

@@ -6,6 +6,7 @@ import asyncio
 
 from wharfie.base import errors, when
 from wharfie.engine import model
+from wharfie.images.image import Removed
 from wharfie.web import response
 
 from . import container_filters, query
@@ -47,7 +48,7 @@ async def images(call: Call) -> response.Response:
     before = container_filters.until(wanted, when.now())
     services = call.services
     users = image_users(services.containers.list())
-    deleted: list[dict[str, str]] = []
+    deleted: list[Removed] = []
     reclaimed = 0
     for image in await asyncio.to_thread(services.images.list):
         labels = dict(image.config.settings.labels)
@@ -60,8 +61,8 @@ async def images(call: Call) -> response.Response:
         except (errors.NotFound, errors.Conflict):
             continue
         deleted += gone
-        reclaimed += image.size if any("Deleted" in g for g in gone) else 0
-    return response.Json({"ImagesDeleted": deleted or None, "SpaceReclaimed": reclaimed})
+        reclaimed += image.size if any(step.deleted for step in gone) else 0
+    return response.Json({"ImagesDeleted": [d.to_json() for d in deleted] or None, "SpaceReclaimed": reclaimed})
 
 
 async def volumes(call: Call) -> response.Response:

@@ -9,17 +9,17 @@ from wharfie.base import when
 from wharfie.engine import model
 
 if TYPE_CHECKING:
-    from wharfie.images import images
+    from wharfie.images.image import Image, Step
 
 
 def summary(
-    image: images.Image, version: int, records: Iterable[model.Container] = (), *, count: bool = False
+    image: Image, version: int, records: Iterable[model.Container] = (), *, count: bool = False
 ) -> dict[str, Any]:
     """One element of GET /images/json. -1 is Docker's "not computed"."""
     users = sum(r.image == str(image.id) for r in records) if count else -1
     out: dict[str, Any] = {
         "Containers": users, "Created": image.created // 10**9, "Id": str(image.id),
-        "Labels": dict(image.config.settings.labels) or None, "ParentId": "", "RepoDigests": list(image.digests),
+        "Labels": dict(image.config.settings.labels) or None, "ParentId": image.parent, "RepoDigests": list(image.digests),
         "RepoTags": list(image.tags), "SharedSize": 0 if count else -1, "Size": image.size,
     }
     if not image.tags and version < 43:
@@ -30,17 +30,17 @@ def summary(
     return out
 
 
-def inspect(image: images.Image, version: int) -> dict[str, Any]:
+def inspect(image: Image, version: int) -> dict[str, Any]:
     """GET /images/{name}/json."""
     config = image.config
     raw = config.raw
     out: dict[str, Any] = {
-        "Id": str(image.id), "RepoTags": list(image.tags), "RepoDigests": list(image.digests), "Parent": "",
+        "Id": str(image.id), "RepoTags": list(image.tags), "RepoDigests": list(image.digests), "Parent": image.parent,
         "Comment": _comment(config.history), "DockerVersion": raw.get("docker_version", ""), "Author": config.author,
         "Config": _config(raw.get("config") or {}), "Architecture": config.platform.architecture,
         "Os": config.platform.os, "Size": image.size, "GraphDriver": {"Data": None, "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": [str(d) for d in config.diff_ids]},
-        "Metadata": {"LastTagTime": when.ZERO},
+        "Metadata": {"LastTagTime": when.rfc3339(image.added)},
     }
     if config.created or version < 44:
         out["Created"] = when.rfc3339(image.created)
@@ -66,3 +66,11 @@ def _config(said: dict[str, Any]) -> dict[str, Any]:
         "Image": "", "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": None,
     }
     return {**expected, **said}
+
+
+def history(step: Step) -> dict[str, Any]:
+    """One line of GET /images/{name}/history."""
+    return {
+        "Id": step.id, "Created": step.created, "CreatedBy": step.created_by, "Tags": list(step.tags) or None,
+        "Size": step.size, "Comment": step.comment,
+    }
