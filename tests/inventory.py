@@ -102,7 +102,7 @@ def _processes() -> Iterable[str]:
     for pid in _pids():
         name, _, rest = _read(f"/proc/{pid}/stat").decode(errors="replace").partition("(")[2].rpartition(")")
         fields = rest.split()
-        # Kernel threads are children of 2 and come and go as the kernel likes. Zombies are somebody's to reap: they count.
+        # Kernel threads are children of 2 and come and go by themselves. Zombies count: somebody must reap them.
         if len(fields) < 20 or fields[1] == "2" or pid in (2, me):
             continue
         command = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode(errors="replace").strip()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -200,21 +202,73 @@ def test_two_engines_side_by_side() -> None:
 
 
 @lab
-def test_a_foreign_forward_policy_of_drop_is_noticed_and_ports_fall_back_to_the_relay() -> None:
+def test_a_foreign_forward_policy_of_drop_is_noticed_and_answered() -> None:
     async def scene() -> None:
-        with conn.Socket(conn.NETFILTER) as tables:
-            tables.batch([
-                nft.table(nft.IPV4, "filter"),
-                nft.base_chain(nft.IPV4, "filter", "FORWARD", "filter", nft.FORWARD, 0, drop=True),
-                nft.rule(nft.IPV4, "filter", "FORWARD", expr.counter())])
+        foreign = [
+            nft.table(nft.IPV4, "filter"),
+            nft.base_chain(nft.IPV4, "filter", "FORWARD", "filter", nft.FORWARD, 0, drop=True),
+            nft.rule(nft.IPV4, "filter", "FORWARD", expr.counter())]
+        tables = conn.Socket(conn.NETFILTER)
+        tables.batch(foreign)
         host = await started()
+        await host.controller.start()
         assert len(host.controller.warnings) == 1
         assert "ip filter FORWARD" in host.controller.warnings[0]
+        one, inside = await host.container("a")
+        far = outside()
+        with far:
+            far_server = tcp_server(port=8000)
+        with inside:
+            server = tcp_server(port=80)
+        _, _held = host.publish(one, Binding("tcp", 80, "", 8080))
+        assert talk(inside, "198.51.100.2", 8000, far_server) == HOST_IP
+        assert talk(far, HOST_IP, 8080, server) == "198.51.100.2"
+        comments = [nft.parse_rule(body).comment for body in tables.dump(nft.dump_rules())]
+        assert comments.count(firewall.table_name(ONE)) == 2, "two starts put the marked rules in once"
+        await host.controller.close(remove=True)
+        left = [nft.parse_rule(body) for body in tables.dump(nft.dump_rules())]
+        assert [(rule.table, rule.chain, rule.comment) for rule in left] == [("filter", "FORWARD", "")]
+
+    asyncio.run(scene())
+
+
+@lab
+def test_behind_a_legacy_policy_of_drop_ports_are_left_to_the_relay() -> None:
+    program = shutil.which("iptables-legacy")
+    if program is None or subprocess.run([program, "-P", "FORWARD", "DROP"], capture_output=True).returncode:
+        return
+
+    async def scene() -> None:
+        host = await started()
+        assert "legacy iptables" in host.controller.warnings[0]
         one, _inside = await host.container("a")
         far = outside()
         _, held = host.publish(one, Binding("tcp", 80, "", 8080))
         held[0].settimeout(2)
         assert talk(far, HOST_IP, 8080, held[0]) == "198.51.100.2", "the listener is what outside clients reach"
+
+    asyncio.run(scene())
+
+
+@lab
+def test_a_udp_client_that_goes_on_sending_reaches_the_next_server() -> None:
+    async def scene() -> None:
+        host = await started()
+        far = outside()
+        with far:
+            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.settimeout(2)
+        for _ in range(3):
+            one, inside = await host.container("a")
+            with inside:
+                server = udp_server(port=53)
+            _, held = host.publish(one, Binding("udp", 53, "", 5353))
+            await host.controller._in_thread(int)  # the worker has forgotten the old flow
+            client.sendto(b"ping", (HOST_IP, 5353))
+            assert server.recvfrom(16)[0] == b"ping"
+            host.controller.release(one)
+            for one_held in held:
+                one_held.close()
 
     asyncio.run(scene())
 

@@ -104,6 +104,18 @@ class Socket:
             if failed:
                 raise failed
 
+    def each(self, messages: Iterable[Message], *, ignoring: int) -> None:
+        """Carry out netfilter requests that stand alone (no batch), passing over one kind of error number. Raises
+        NetlinkError for the first other one, after all were tried."""
+        failed: NetlinkError | None = None
+        for message in messages:
+            try:
+                self.run(message)
+            except NetlinkError as error:
+                failed = failed or (error if error.errno != ignoring else None)
+        if failed:
+            raise failed
+
     def get(self, message: Message) -> bytes:
         """The body of the one answer to a question. Raises NetlinkError (ENODEV for a link that is not there)."""
         with self._lock:

@@ -7,6 +7,7 @@ into its *sandbox* (the namespaces, here as two fds: the network namespace and a
     ports.py       reserving host ports by binding them
     firewall.py    networks and published ports -> nft batch      (pure)
     foreign.py     what other programs' tables do to ours
+    flows.py       forgetting UDP flows of ports that come and go
     driver.py      what a network driver does; null and host
     bridge.py      the bridge driver
     files.py       hosts, hostname, resolv.conf                   (pure)

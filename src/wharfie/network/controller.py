@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from wharfie.base import errors, ids
 from wharfie.netlink import conn, rtnl, wire
 
-from . import bridge, driver, firewall, foreign, pools, ports
+from . import bridge, driver, firewall, flows, foreign, pools, ports
 from .ipam import Leases, mac_of
 from .model import BRIDGE, HOST, NONE, Binding, Endpoint, Network, Published, Settings
 
@@ -55,6 +55,7 @@ class Controller:
         self._endpoints: dict[str, Endpoint] = {}
         self._published: dict[str, tuple[Published, ...]] = {}
         self._foreign: tuple[str, ...] = ()
+        self._legacy = False
         self._number = time.time_ns() >> 20 & 0x1FFFFFF
 
     # Life
@@ -85,19 +86,26 @@ class Controller:
     def refresh(self) -> None:
         """Look at foreign firewalls, and write the whole table of this engine anew in one atomic step."""
         name = firewall.table_name(self._instance)
-        self._foreign = tuple(foreign.forward_drops(self._filter, name))
         bridges = [n for n in self._networks.values() if n.driver == "bridge" and n.subnet]
+        dropping = foreign.forward_drops(self._filter, name)
+        self._legacy = foreign.legacy_forward_policy_is_drop()
+        self._foreign = tuple(foreign.warning(chain) for chain in dropping)
+        try:
+            foreign.mark(self._filter, dropping, [n.link for n in bridges], name)
+        except wire.NetlinkError as error:
+            # Its owner is changing it right now, or it may not be touched. Our own table has to be right still.
+            self._foreign += (f"WARNING: {error}",)
         translated = [p for found in self._published.values() for p in found] if not self._relayed else []
         self._filter.batch(firewall.rebuild(self._instance, bridges, translated))
 
     @property
     def _relayed(self) -> bool:
-        return self._settings.relay_only or bool(self._foreign)
+        return self._settings.relay_only or self._legacy
 
     @property
     def warnings(self) -> list[str]:
         """What an administrator should know, for `info`."""
-        told = [foreign.warning(chain, relayed=not self._settings.relay_only) for chain in self._foreign]
+        told = [*self._foreign, *([foreign.LEGACY_WARNING] if self._legacy else [])]
         return told + [f"WARNING: {words}" for words in dict.fromkeys(self._bridge.warnings)]
 
     async def close(self, *, remove: bool = False) -> None:
@@ -112,6 +120,7 @@ class Controller:
     def _remove(self) -> None:
         for network in self._networks.values():
             self._drivers[network.driver].remove(network)
+        foreign.mark(self._filter, (), (), firewall.table_name(self._instance))
         self._filter.batch(firewall.remove(self._instance))
 
     # Networks
@@ -139,7 +148,7 @@ class Controller:
 
     def _known(self) -> list[Network]:
         """The predefined networks, with the ids they have had since this data root was made."""
-        kept: dict[str, Network] = {}
+        kept = {network.name: network for network in self._networks.values()}
         if self._records is not None:
             for (record,) in self._records.read("SELECT record FROM networks"):
                 network = Network.from_dict(json.loads(record))
@@ -240,12 +249,19 @@ class Controller:
         self._published[endpoint.id] = (*self._published.get(endpoint.id, ()), *published)
         if not self._relayed:
             self._change(firewall.add(self._instance, published))
+            self._forget_flows(published)
 
     def unpublish(self, endpoint: Endpoint) -> None:
         """Translate none of the endpoint's ports any more. Idempotent."""
         published = self._published.pop(endpoint.id, ())
         if published and not self._relayed:
             self._change(firewall.delete(self._instance, published))
+            self._forget_flows(published)
+
+    def _forget_flows(self, published: Iterable[Published]) -> None:
+        stale = flows.udp_ports(published)
+        if stale:
+            self._worker.submit(flows.forget, stale)
 
     def _change(self, batch: list[wire.Message]) -> None:
         try:

@@ -1,5 +1,7 @@
 """What other programs' firewall tables do to our traffic. An accept in our table cannot undo another table's drop, so a
-FORWARD policy of DROP (Docker's, ufw's) has to be known and told."""
+FORWARD policy of DROP (Docker's, ufw's) has to be known, told, and answered: where that chain is one of nf_tables (all
+present iptables programs make such) by rules at its head, marked with the engine's table name, that let the engine's
+bridges through to its own table; where it is a legacy iptables chain by leaving published ports to the relay."""
 
 from __future__ import annotations
 
@@ -7,8 +9,9 @@ import ctypes
 import errno
 import socket
 import struct
+from collections.abc import Iterable
 
-from wharfie.netlink import conn, nft
+from wharfie.netlink import conn, expr, nft
 
 _FAMILIES = {nft.INET: "inet", nft.IPV4: "ip"}
 # linux/netfilter_ipv4/ip_tables.h
@@ -20,25 +23,45 @@ _ENTRY_SIZE, _TARGET_OFFSET, _VERDICT_OFFSET = 112, 88, 32
 _DROP_VERDICT = -1  # -NF_DROP - 1
 
 
-def forward_drops(netfilter: conn.Socket, own_table: str) -> list[str]:
-    """The chains at the forward hook with policy drop, in nf_tables and legacy iptables, as "ip filter FORWARD"."""
-    found = []
-    for body in netfilter.dump(nft.dump_chains()):
-        chain = nft.parse_chain(body)
-        if chain.family in _FAMILIES and chain.hook == nft.FORWARD and chain.policy == 0 and chain.table != own_table:
-            found.append(f"{_FAMILIES[chain.family]} {chain.table} {chain.name}")
-    if legacy_forward_policy_is_drop():
-        found.append("legacy iptables filter FORWARD")
-    return found
+def forward_drops(netfilter: conn.Socket, own_table: str) -> list[nft.Chain]:
+    """The chains of nf_tables at the forward hook whose policy is drop."""
+    chains = [nft.parse_chain(body) for body in netfilter.dump(nft.dump_chains())]
+    return [
+        chain for chain in chains
+        if chain.family in _FAMILIES and chain.hook == nft.FORWARD and chain.policy == 0 and chain.table != own_table
+    ]
 
 
-def warning(chain: str, *, relayed: bool) -> str:
+def mark(netfilter: conn.Socket, chains: Iterable[nft.Chain], bridges: Iterable[str], comment: str) -> None:
+    """Let the bridges through these chains: the marked rules are put in anew, and taken out of every other chain. With
+    no chains it removes all marks. Raises NetlinkError (a chain can vanish between being listed and being changed)."""
+    names = list(bridges)
+    present = [nft.parse_rule(body) for body in netfilter.dump(nft.dump_rules())]
+    batch = [
+        nft.delete_rule(rule.family, rule.table, rule.chain, rule.handle) for rule in present if rule.comment == comment
+    ]
+    for chain in chains:
+        for bridge in names:
+            for key in (expr.META_IIFNAME, expr.META_OIFNAME):
+                batch.append(nft.rule(
+                    chain.family, chain.table, chain.name, expr.interface_is(key, bridge), expr.counter(),
+                    expr.immediate(expr.ACCEPT), comment=comment, first=True))
+    netfilter.batch(batch)
+
+
+def warning(chain: nft.Chain) -> str:
     """The words for `info`."""
-    ports = "published ports are served by the relay and lose the client's address" if relayed else ""
+    name = f"{_FAMILIES[chain.family]} {chain.table} {chain.name}"
     return (
-        f"WARNING: the firewall chain {chain} drops forwarded packets: containers may not reach other hosts"
-        + (f"; {ports}" if ports else "")
+        f"WARNING: the firewall chain {name} drops forwarded packets: rules for the bridges were added to it; when its "
+        "owner reloads it, containers may not reach other hosts until the engine is restarted"
     )
+
+
+LEGACY_WARNING = (
+    "WARNING: the legacy iptables chain FORWARD drops forwarded packets: containers may not reach other hosts, and "
+    "published ports are served by the relay, which hides the client's address"
+)
 
 
 def legacy_forward_policy_is_drop() -> bool:
