@@ -5,7 +5,7 @@
     clone  ------------------------------>  enter namespaces, build the root, drop
            <--- {"opened": [kinds], "console": bool} + fds ---
                                             pivot, stdio, drop
-           <--- {"pid": n} + pidfd -------  [only a late fork: the middle process names its child and leaves]
+           <--- {"pid": n} + pidfd -------  [only a forked one, early or late: the middle process leaves]
                                             close everything, look the program up
            <--- {"ready": 1} -------------  [init only]
     start  ---- {"go": 1} --------------->

@@ -80,12 +80,13 @@ def _run(task: Task, channel: Channel, progress: Progress) -> None:
     plan = task.plan
     world = World(task.root, trees=task.trees, namespaces=task.ahead, joins=task.joins)
     progress.perform(plan.enter, world)
+    if plan.fork == "early":
+        progress.step = "fork into the pid namespace"
+        fork_apart(channel)
     progress.perform(plan.build, world)
     points.reach("init.mounted")
     progress.step = "hand over the namespaces"
-    own = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    kinds = [kind for kind in task.fresh if not (plan.late and kind == "pid")]
-    hand_over(channel, world, [(kind, open_kind(own, kind)) for kind in kinds])
+    hand_over(channel, world, [(kind, namespaces.open_ns("self", kind)) for kind in task.fresh])
     null = devices.open_null(world)
     slave = world.terminal[1] if world.terminal else -1
     progress.perform(plan.pivot, world)
@@ -93,18 +94,13 @@ def _run(task: Task, channel: Channel, progress: Progress) -> None:
     progress.step = "prepare stdio"
     finishing.wire_stdio(task.order, slave, null)
     progress.perform(plan.become, world)
-    if plan.late:
+    if plan.fork == "late":
         progress.step = "fork into the pid namespace"
-        fork_late(channel, own if "pid" in task.fresh else -1)
+        fork_apart(channel)
     progress.step = "close descriptors"
     channel.move(finishing.keep_only(channel.fileno()))
     progress.step = "start the program"
     finishing.finish(task.order, channel, ready=True)
-
-
-def open_kind(own: int, kind: str) -> int:
-    """An fd on one of this process's namespaces, through its held /proc/self/ns."""
-    return os.open(namespaces.PROC_NAMES[kind], os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
 
 
 def hand_over(channel: Channel, world: World, kinds: list[tuple[str, int]]) -> None:
@@ -117,14 +113,10 @@ def hand_over(channel: Channel, world: World, kinds: list[tuple[str, int]]) -> N
         os.close(fd)
 
 
-def fork_late(channel: Channel, own: int = -1) -> None:
-    """Fork; the child returns from here as the container's process, the middle one names it to the parent and leaves.
-    With `own`, the pid namespace is new and is handed over too: it can be opened only now, when it has a process."""
+def fork_apart(channel: Channel) -> None:
+    """Fork; the child returns as the container's process, the middle one names it to the parent and leaves."""
     pid = os.fork()
     if pid == 0:
         return
-    fds = [process.pidfd_open(pid)]
-    if own >= 0:
-        fds.append(os.open("pid_for_children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own))
-    channel.send({"pid": pid}, fds)
+    channel.send({"pid": pid}, (process.pidfd_open(pid),))
     os._exit(0)

@@ -10,7 +10,7 @@ from wharfie.kernel import process
 
 from . import devices, finishing
 from .channel import Channel
-from .init import Progress, fork_late, hand_over, report
+from .init import Progress, fork_apart, hand_over, report
 from .operation import World
 
 TYPE_CHECKING = False
@@ -59,6 +59,6 @@ def _run(task: Task, channel: Channel, progress: Progress) -> None:
     progress.step = "close descriptors"
     channel.move(finishing.keep_only(channel.fileno()))
     progress.step = "fork into the pid namespace"
-    fork_late(channel)
+    fork_apart(channel)
     progress.step = "start the program"
     finishing.finish(task.order, channel, ready=False)

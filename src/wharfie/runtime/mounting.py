@@ -8,9 +8,13 @@ import os
 
 from wharfie.kernel import mounts
 
-from . import tinyinit
+from . import channel, faults, tinyinit
 from .operation import Operation, World
 from .options import Options, decorate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SUPER_WORDS = frozenset(("sync", "dirsync", "lazytime", "mand"))
 
@@ -71,12 +75,54 @@ class MountNew(Operation):
 
 class MountProc(MountNew):
     """procfs of the container's pid namespace. Its fd is kept: sysctls are written through it and not through a path
-    (CVE-2025-52881)."""
+    (CVE-2025-52881). procfs shows the pid namespace of its maker; where that is shared and the maker stays outside, the
+    kernel is told which one (option pidns, Linux 6.17), else a child goes in for this one thing."""
+
+    shared_pid: bool = False
 
     def perform(self, world: World) -> None:
-        tree = make(self.type, self.source, self.options)
+        if self.shared_pid:
+            tree = _proc_of(dict(world.namespaces)["pid"], self.source, self.options)
+        else:
+            tree = make(self.type, self.source, self.options)
         world.attach(tree, self.destination)
         world.proc = tree
+
+
+def _proc_of(pid_namespace: int, source: str, options: Options) -> int:
+    """A procfs of a pid namespace that its caller's children are in, but not the caller."""
+    config = mounts.fsopen("proc")
+    try:
+        mounts.fsconfig_fd(config, "pidns", pid_namespace)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return _by_child(lambda: make("proc", source, options))
+    else:
+        mounts.fsconfig_create(config)
+        return mounts.fsmount(config, attributes=options.set & ~mounts.MOUNT_ATTR__ATIME)
+    finally:
+        os.close(config)
+
+
+def _by_child(work: Callable[[], int]) -> int:
+    """The fd that `work` makes, made in a child."""
+    mine, theirs = channel.pair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            theirs.send({"made": 1}, (work(),))
+        except BaseException as error:
+            theirs.send({"failed": faults.describe(error, "mount proc")})
+        finally:
+            os._exit(0)
+    theirs.close()
+    got = mine.receive()
+    mine.close()
+    os.waitpid(pid, 0)
+    if got is None or "failed" in got[0]:
+        raise faults.revive(got[0]["failed"]) if got else OSError(errno.EIO, "the child ended without a word")
+    return got[1][0]
 
 
 class MountBind(Operation):

@@ -69,8 +69,6 @@ class _Birth:
         """The middle process has forked the real one and leaves; it is ours to reap, and its child is ours now."""
         middle = self.pidfd
         self.pid, self.pidfd = pid, fds[0]
-        if fds[1:]:
-            self.fds.append(("pid", fds[1]))
         process.waitid_pidfd(middle, block=True)
         os.close(middle)
 
@@ -113,7 +111,7 @@ def create(bundle: Bundle, stdio: Stdio) -> Created:
             joins=_open_joins(bundle.cgroup, held),
             fresh=tuple(row.type for row in bundle.spec.linux.namespaces if row.type not in ahead),
         )
-        birth = _clone(made.flags, bundle.cgroup, lambda channel: init.run(task, channel), late=made.late)
+        birth = _clone(made.flags, bundle.cgroup, lambda channel: init.run(task, channel), apart=bool(made.fork))
         points.reach("shim.init.cloned")
         try:
             birth.until("ready")
@@ -160,7 +158,7 @@ def execute(
             namespaces=container.namespaces,
             joins=_open_joins(container.cgroup, held),
         )
-        birth = _clone(0, container.cgroup, lambda channel: join.run(task, channel), late=True)
+        birth = _clone(0, container.cgroup, lambda channel: join.run(task, channel), apart=True)
         try:
             birth.until("pid")
             _go(birth)
@@ -179,9 +177,9 @@ def _go(birth: _Birth) -> None:
     birth.until("end")
 
 
-def _clone(flags: int, cgroup: cgroups.Cgroup | None, child: Any, *, late: bool) -> _Birth:
+def _clone(flags: int, cgroup: cgroups.Cgroup | None, child: Any, *, apart: bool) -> _Birth:
     """Make the process; `child(channel)` is its whole life. On v2 it is born in its cgroup."""
-    if late:
+    if apart:
         process.subreaper()  # so that the middle process's child becomes ours
     mine, theirs = pair()
     directory = cgroup.open_dir() if cgroup is not None else -1

@@ -1,8 +1,9 @@
 """From a bundle to a list of operations. Pure: decides everything, touches nothing; --explain prints `describe`.
 
-Two ways to begin. Directly: clone3 makes the pid and mount namespaces with the process. Late: where a user namespace
-or a shared pid namespace is joined, a middle process does all of the work outside and forks the container's process
-at the very end, so that whoever is visible in the pid namespace never holds more than the container.
+Three ways to begin. Directly: clone3 makes the pid and mount namespaces with the process. With a user namespace: a
+middle process enters it, makes the others inside and forks early; its child, alone in its new pid namespace, does the
+rest. With a pid namespace shared with others: the middle process does all of the work outside and forks at the very
+end, so that whoever is visible there never holds more than the container.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Plan(Value):
     the process itself is finished (`finishing`)."""
 
     flags: int
-    late: bool
+    fork: str  # "", "early" (after enter), "late" (after become)
     trees: tuple[Tree, ...]
     enter: tuple[Operation, ...]
     build: tuple[Operation, ...]
@@ -53,8 +54,11 @@ class Plan(Value):
         lines = [f"open {tree.source} of the host" for tree in self.trees]
         made = [kind for kind, flag in namespaces.FLAGS.items() if self.flags & flag]
         lines.append(f"clone a process{' with new namespaces: ' + ', '.join(made) if made else ''}")
-        lines += [op.describe() for op in (*self.enter, *self.build, *self.pivot, *self.become)]
-        if self.late:
+        lines += [op.describe() for op in self.enter]
+        if self.fork == "early":
+            lines.append("fork into the pid namespace")
+        lines += [op.describe() for op in (*self.build, *self.pivot, *self.become)]
+        if self.fork == "late":
             lines.append("fork into the pid namespace")
         return [*lines, "find the program", "wait for start", "execute it"]
 
@@ -64,14 +68,15 @@ def make(bundle: Bundle, ahead: dict[str, int], layout: cgroups.Layout | None) -
     host's cgroups. The bundle has been validated. Raises Invalid for mount options that mean nothing."""
     spec = bundle.spec
     assert spec.process is not None
-    late = "user" in ahead or "pid" in ahead
     fresh = [row.type for row in spec.linux.namespaces if row.type not in ahead and row.type != "user"]
+    fork = "late" if "pid" in ahead else "early" if "user" in ahead and "pid" in fresh else ""
+    apart = "user" in ahead or fork == "late"
     trees: list[Tree] = []
-    build = _Builder(bundle, trees, layout, mapped="user" in ahead)
+    build = _Builder(bundle, trees, layout, mapped="user" in ahead, shared_pid=fork == "late")
     return Plan(
-        flags=0 if late else _flags(k for k in fresh if k != "cgroup"),
-        late=late,
-        enter=_enter(bundle, ahead, fresh, late=late),
+        flags=0 if apart else _flags([k for k in fresh if k != "cgroup"]),
+        fork=fork,
+        enter=_enter(bundle, ahead, tuple(fresh if apart else [k for k in fresh if k == "cgroup"])),
         build=build.operations(),
         pivot=_pivot(spec),
         become=become(spec.process, bundle.seccomp),
@@ -79,23 +84,22 @@ def make(bundle: Bundle, ahead: dict[str, int], layout: cgroups.Layout | None) -
     )
 
 
-def _flags(kinds: object) -> int:
+def _flags(kinds: list[str]) -> int:
     flags = 0
-    for kind in kinds:  # type: ignore[attr-defined]
+    for kind in kinds:
         flags |= namespaces.FLAGS[kind]
     return flags
 
 
-def _enter(bundle: Bundle, ahead: dict[str, int], fresh: list[str], *, late: bool) -> tuple[Operation, ...]:
+def _enter(bundle: Bundle, ahead: dict[str, int], fresh: tuple[str, ...]) -> tuple[Operation, ...]:
     process = bundle.spec.process
     assert process is not None
     steps = prepare(process, bundle.cgroup)
     if "user" in ahead:
         steps.append(entering.EnterUser())
     steps += [entering.EnterNamespace(kind) for kind in ahead if kind != "user"]
-    kinds = tuple(fresh) if late else tuple(k for k in fresh if k == "cgroup")
-    if kinds:
-        steps.append(entering.NewNamespaces(kinds))
+    if fresh:
+        steps.append(entering.NewNamespaces(fresh))
     return tuple(steps)
 
 
@@ -147,8 +151,11 @@ def _pivot(spec: oci_spec.Spec) -> tuple[Operation, ...]:
 class _Builder:
     """Collects the operations that build the tree, and the host's trees they need."""
 
-    def __init__(self, bundle: Bundle, trees: list[Tree], layout: cgroups.Layout | None, *, mapped: bool) -> None:
-        self.bundle, self.spec, self.trees, self.layout, self.mapped = bundle, bundle.spec, trees, layout, mapped
+    def __init__(
+        self, bundle: Bundle, trees: list[Tree], layout: cgroups.Layout | None, *, mapped: bool, shared_pid: bool,
+    ) -> None:
+        self.bundle, self.spec, self.trees, self.layout = bundle, bundle.spec, trees, layout
+        self.mapped, self.shared_pid = mapped, shared_pid
         self.own_dev = True
 
     def operations(self) -> tuple[Operation, ...]:
@@ -198,7 +205,7 @@ class _Builder:
         if mount.type in ("cgroup", "cgroup2"):
             return self._cgroup(where, words)
         if mount.type == "proc":
-            return mounting.MountProc("proc", mount.source or "proc", where, words)
+            return mounting.MountProc("proc", mount.source or "proc", where, words, self.shared_pid)
         if not mount.type or mount.type == "none":
             raise errors.Invalid(f"mount at {where}: has no type", name=where)
         if mount.type == "devpts":
