@@ -40,6 +40,7 @@ class Link:
         self._pidfd = -1
         self.hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self.gone = asyncio.Event()
+        self.exit_seen = False
         self._loop.add_reader(sock.fileno(), self._readable)
         if pidfd >= 0:
             self.watch_process(pidfd)

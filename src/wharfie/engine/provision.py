@@ -11,6 +11,7 @@ from wharfie.base import atomic, errors
 from wharfie.network import files
 from wharfie.network import model as network_model
 from wharfie.oci import defaults
+from wharfie.shim import wire
 
 from . import buildspec, devices, mounts, users
 from .live import Live
@@ -28,20 +29,18 @@ class Provision:
         self._settings = settings
         self._find = find
 
-    def namespaces(self, record: Container) -> dict[str, str]:
-        """wire.Namespaces' words for this container. Raises Conflict when a container to be joined does not run."""
+    def namespaces(self, record: Container) -> wire.Namespaces:
+        """Which namespaces the shim makes. Raises Conflict when a container to be joined does not run."""
         host = record.host_config
         joined = self.joined(record)
         net = host.network_mode if host.network_mode in ("host", "none") else "new"
-        out = {
-            "net": net,
-            "ipc": "host" if host.ipc_mode == "host" else "new",
-            "uts": "host" if host.uts_mode == "host" else "new",
-            "pid": "host" if host.pid_mode == "host" else "new",
-            "cgroup": "host" if host.cgroupns_mode == "host" else "new",
-        }
-        names = {"network": "net"}
-        return out | {names.get(kind, kind): path for kind, path in joined.items()}
+        return wire.Namespaces(
+            net=joined.get("network", net),
+            ipc="host" if host.ipc_mode == "host" else "new",
+            uts="host" if host.uts_mode == "host" else "new",
+            pid=joined.get("pid", "host" if host.pid_mode == "host" else "new"),
+            cgroup="host" if host.cgroupns_mode == "host" else "new",
+        )
 
     def joined(self, record: Container) -> dict[str, str]:
         """OCI namespace kind → path of the namespace of another container."""

@@ -25,8 +25,9 @@ def remove(directory: paths.RunDirectory) -> None:
     shutil.rmtree(directory.root, ignore_errors=True)
 
 
-def write_launch(directory: paths.RunDirectory, launch: wire.Launch) -> None:
-    atomic.write(directory.launch, json.dumps(launch.asdict()).encode(), durable=False)
+def write_launch(directory: paths.RunDirectory, launch: wire.Launch, network: dict[str, Any] | None = None) -> None:
+    """launch.json; `network` is the engine's own note beside it, which shims pass over."""
+    atomic.write(directory.launch, json.dumps({**launch.asdict(), "network": network}).encode(), durable=False)
 
 
 def write_spec(directory: paths.RunDirectory, spec: dict[str, Any]) -> None:

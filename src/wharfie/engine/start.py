@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
+
 from wharfie.base import errors, paths, points, when
 from wharfie.oci import digest
 from wharfie.shim import wire
@@ -74,6 +76,7 @@ class Starting:
             undo.callback(wire.close_all, fds.values())
             points.reach("engine.start.prepared")
             listeners, listener_fds = await self._networking.connect(live, fds, undo)
+            rundir.write_launch(directory, launch, network_of(record))
             points.reach("engine.start.networked")
             spec = await asyncio.to_thread(self._provision.spec, live, fds["rootfs"])
             rundir.write_spec(directory, spec)
@@ -99,7 +102,7 @@ class Starting:
             id=record.id, name=record.name, hostname=self._provision.hostname(record), cgroup=record.cgroup,
             tty=config.tty, open_stdin=config.open_stdin, stdin_once=config.stdin_once, console_size=(height, width),
             log=wire.Log(driver=host.log_config.type, path=record.log_path, config=dict(host.log_config.config or {})),
-            rootfs=rootfs.asdict(), namespaces=wire.Namespaces(**self._provision.namespaces(record)),
+            rootfs=rootfs.asdict(), namespaces=self._provision.namespaces(record),
             seccomp_dir=services.run.seccomp, stop_signal=config.stop_signal or "SIGTERM",
         )
 
@@ -123,7 +126,11 @@ class Starting:
     async def _abandon(self, link: Link, directory: paths.RunDirectory) -> None:
         """Undo of a fork: no process, mount, cgroup of this start remains."""
         try:
-            if not link.gone.is_set():
+            if link.hello.done() and not link.gone.is_set():
+                try:
+                    await link.request(wire.SIGNAL, signal=9)  # only when all went well but the last step
+                except errors.Conflict:
+                    pass
                 await asyncio.wait_for(link.request(wire.BYE), _LEAVE_PATIENCE)
                 await asyncio.wait_for(link.gone.wait(), _LEAVE_PATIENCE)
         except (errors.WharfieError, TimeoutError):
@@ -171,6 +178,12 @@ async def bury(services: Services, directory: paths.RunDirectory, *, only_if_fre
                 raise
     if not await ended(pidfd, UNDERTAKER_PATIENCE):
         services.log(f"the undertaker of {directory.root} takes longer than {UNDERTAKER_PATIENCE:.0f} s")
+
+
+def network_of(record: Container) -> dict[str, Any]:
+    """What an engine that is killed before it has recorded the start needs to adopt the container's network."""
+    return {"endpoint": record.endpoint, "published": record.published,
+            "endpoints": msgspec.to_builtins(record.endpoints), "ports": msgspec.to_builtins(record.ports)}
 
 
 def explain(error: Exception, record: Container) -> errors.WharfieError:

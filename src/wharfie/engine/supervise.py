@@ -1,0 +1,139 @@
+"""What follows from the end of a container's process: record it, give its network back, tell everybody, and decide
+whether it is started again, removed, or left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from wharfie.base import errors, when
+from wharfie.shim import wire
+
+from . import restart_policy, rundir, states, told
+from .link import Link
+from .live import Background, Live
+from .sandbox import Networking
+from .services import Services
+from .start import bury
+
+UNKNOWN_CODE = 255
+LOST = "the shim of this container was killed; its exit code is not known"
+_SHIM_PATIENCE = 3.0
+
+
+class Supervision:
+    """Listens to shims. `again` starts a container once more, `removed` removes one that has AutoRemove, `exec_ended`
+    hears of the ends of execs."""
+
+    def __init__(self, services: Services, networking: Networking, background: Background) -> None:
+        self._services = services
+        self._networking = networking
+        self._background = background
+        self.again: Callable[[Live], Coroutine[Any, Any, None]] = _nobody
+        self.remove: Callable[[Live], Coroutine[Any, Any, None]] = _nobody
+        self.exec_ended: Callable[[Live, str, int], None] = lambda live, exec_id, code: None
+
+    def on_event(self, live: Live, link: Link, message: dict[str, Any]) -> None:
+        """One event of a shim."""
+        kind = message["event"]
+        if kind == wire.EVENT_EXIT:
+            link.exit_seen = True
+            self._background.spawn(self.ended(live, link, wire.Exit.from_dict(message)), f"end of {live.id}")
+        elif kind == wire.EVENT_OOM:
+            live.oom = True
+            told.container(self._services.events, live.record, "oom")
+        elif kind == wire.EVENT_EXEC_EXIT:
+            self.exec_ended(live, str(message.get("id", "")), int(message.get("code", UNKNOWN_CODE)))
+        elif kind == wire.EVENT_DETACH:
+            exec_id = message.get("exec")
+            more = {"execID": str(exec_id)} if exec_id else {}
+            told.container(self._services.events, live.record, "exec_detach" if exec_id else "detach", **more)
+
+    def on_gone(self, live: Live, link: Link) -> None:
+        """A shim has died or closed: without an exit before that, its container has to be ended."""
+        if not link.exit_seen:
+            self._background.spawn(self._lost(live, link), f"lost shim of {live.id}")
+
+    async def _lost(self, live: Live, link: Link) -> None:
+        directory = self._services.run.container(live.id)
+        async with live.lock:
+            if live.link is not link:
+                return
+            found = await asyncio.to_thread(rundir.read_exit, directory)
+            if found is None:
+                await bury(self._services, directory)
+                found = await asyncio.to_thread(rundir.read_exit, directory)
+            await self._finish(live, link, found or wire.Exit(UNKNOWN_CODE, None, False, LOST, when.now()))
+        self._follow(live)
+
+    async def ended(self, live: Live, link: Link, exit: wire.Exit) -> None:
+        """The process has ended, the record is on disk. A start that is still being recorded holds the lock; the event
+        of a start that failed finds no link here and is dropped."""
+        async with live.lock:
+            if live.link is not link:
+                return
+            await self._finish(live, link, exit)
+        self._follow(live)
+
+    async def _finish(self, live: Live, link: Link | None, exit: wire.Exit) -> None:
+        """With live.lock held: the bookkeeping of an end."""
+        record, state = live.record, live.record.state
+        live.link = None
+        self._networking.disconnect(live)
+        state.exit_code, state.error = exit.code, exit.error
+        state.oom_killed = exit.oom or live.oom
+        state.finished_at, state.pid = exit.at or when.now(), 0
+        ran = max(0, state.finished_at - state.started_at) / 1e9
+        policy = record.host_config.restart_policy
+        verdict = restart_policy.decide(
+            policy, code=exit.code, stopped_by_user=record.stopped_by_user or live.keep, restarts=record.restart_count,
+            ran=ran, backoff=live.backoff,
+        )
+        states.move(record, states.RESTARTING if verdict.again else states.EXITED)
+        live.backoff = verdict.backoff
+        for exec_id in list(live.execs):
+            self.exec_ended(live, exec_id, 137)
+        live.teardown = self._background.spawn(self._tear_down(live, link), f"teardown of {live.id}")
+        await self._services.records.save(record)
+        told.container(self._services.events, record, "die", exitCode=str(exit.code), execDuration=str(int(ran)))
+        if verdict.again:
+            live.restart_timer = asyncio.get_running_loop().call_later(verdict.wait, self._restart, live)
+        live.tell_ended()
+
+    async def settle(self, live: Live, exit: wire.Exit) -> None:
+        """An end found at engine start, with no shim left."""
+        async with live.lock:
+            await self._finish(live, None, exit)
+        self._follow(live)
+
+    def _follow(self, live: Live) -> None:
+        record = live.record
+        if record.state.status == states.EXITED and record.host_config.auto_remove and not live.keep:
+            self._background.spawn(self.remove(live), f"auto-remove of {live.id}")
+
+    async def _tear_down(self, live: Live, link: Link | None) -> None:
+        """Wait until the shim has left, then remove its run directory. One that still serves a slow client leaves by
+        itself later; nothing of the container is in its hands any more."""
+        if link is not None:
+            try:
+                await asyncio.wait_for(link.gone.wait(), _SHIM_PATIENCE)
+            except TimeoutError:
+                link.close()
+        directory = self._services.run.container(live.id)
+        await asyncio.to_thread(rundir.remove, directory)
+
+    def _restart(self, live: Live) -> None:
+        live.restart_timer = None
+        self._background.spawn(self._start_again(live), f"restart of {live.id}")
+
+    async def _start_again(self, live: Live) -> None:
+        try:
+            await self.again(live)
+        except errors.WharfieError as error:
+            self._services.log(f"container {live.id} could not be restarted: {error}")
+            self._follow(live)
+
+
+async def _nobody(live: Live) -> None:
+    raise AssertionError("supervision is not wired up")
