@@ -54,9 +54,9 @@ class Execs:
         identifier = request["id"]
         if identifier in self._running:
             raise errors.Conflict(f"exec {identifier} is running", name=identifier)
-        asked = oci_spec.parse_process(request["process"], "process")
-        attach = request.get("attach")
         tty = bool(request.get("tty"))
+        asked = oci_spec.parse_process(request["process"], "process").replace(terminal=tty)
+        attach = request.get("attach")
         streams = Streams(self._loop, tty=tty, stdin=bool(request.get("stdin")), log=None, spool_dir=self._spool_dir())
         try:
             made = self._life.driver.exec(

@@ -107,10 +107,8 @@ class Life:
         ), streams.stdio)
         self.container = created.container
         init = created.process
-        points.reach("shim.init.cloned")
         streams.started(init.console)
         record.write_init(self._directory, init.pid, init.start_time)
-        points.reach("shim.init.ready")
         open_ports()
         self.driver.start(created)
         at = when.now()
