@@ -32,6 +32,7 @@ class Records:
     """Networks in SQLite, as the engine keeps them."""
 
     def __init__(self) -> None:
+        self.writes = 0
         self._db = sqlite3.connect(":memory:")
         self._db.execute("CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT, record BLOB)")
 
@@ -39,6 +40,7 @@ class Records:
         return self._db.execute(sql, args).fetchall()
 
     async def write(self, sql: str, args: Sequence[Any] = (), *, durable: bool = False) -> None:
+        self.writes += 1
         self._db.execute(sql, args)
 
 
@@ -299,6 +301,7 @@ def test_a_restart_keeps_the_living_and_removes_the_rest() -> None:
         assert [n.id for n in again.controller.networks()] == [n.id for n in host.controller.networks()]
         fresh = again.controller.reserve(again.controller.get("bridge"), "c" * 64)
         assert fresh.ip == "172.17.0.3"
+        assert records.writes == 3, "an unchanged network is not written again"
         assert dead
         assert held
         assert held_too
@@ -339,6 +342,15 @@ def test_subnets_avoid_the_routes_of_the_host() -> None:
         assert (endpoint.ip, link.mtu) == ("10.9.8.2", 1400)
         with pytest.raises(errors.NotFound, match="nosuch0"):
             await started(ONE, Settings(bridge="nosuch0"))
+        with pytest.raises(errors.Conflict, match="uplink exists and is no bridge but veth"):
+            await started(ONE, Settings(bridge="uplink"))
+        borrowed = await started(ONE, Settings(bridge=f"wh-{TWO}"))
+        assert borrowed.controller.get("bridge").subnet == "10.9.8.0/24"
+        await borrowed.controller.close(remove=True)
+        with conn.Socket() as route:
+            assert route.link(f"wh-{TWO}") is not None, "a bridge that was there before stays"
+        without = await started(ONE, Settings(bridge="none"))
+        assert [n.name for n in without.controller.networks()] == ["host", "none"]
 
     asyncio.run(scene())
 

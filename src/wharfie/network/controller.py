@@ -51,6 +51,7 @@ class Controller:
         self._drivers: dict[str, driver.Driver] = {
             "bridge": self._bridge, "null": driver.Null(), "host": driver.Host()}
         self._networks: dict[str, Network] = {}
+        self._kept: dict[str, Network] = {}
         self._leases: dict[str, Leases] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._published: dict[str, tuple[Published, ...]] = {}
@@ -68,9 +69,8 @@ class Controller:
         for network in self._known():
             self._networks[network.id] = network
         for made in await self._in_thread(self._prepare, [endpoint for endpoint, _ in pairs]):
-            if made != self._networks[made.id] or self._records is not None:
-                await self._keep(made)
             self._networks[made.id] = made
+            await self._keep(made)
         for endpoint, published in pairs:
             self.adopt(endpoint, published)
         self.refresh()
@@ -152,7 +152,7 @@ class Controller:
         if self._records is not None:
             for (record,) in self._records.read("SELECT record FROM networks"):
                 network = Network.from_dict(json.loads(record))
-                kept[network.name] = network
+                kept[network.name] = self._kept[network.id] = network
         wanted = [n for n in _DRIVERS if n != BRIDGE or self._settings.bridge != "none"]
         return [self._predefined(name, kept.get(name)) for name in wanted]
 
@@ -172,10 +172,11 @@ class Controller:
         return network.replace(link=link, mtu=self._settings.mtu, options=tuple(options.items()))
 
     async def _keep(self, network: Network) -> None:
-        if self._records is not None:
+        if self._records is not None and self._kept.get(network.id) != network:
             await self._records.write(
                 "INSERT OR REPLACE INTO networks (id, name, record) VALUES (?, ?, ?)",
                 (network.id, network.name, json.dumps(network.asdict()).encode()), durable=True)
+            self._kept[network.id] = network
 
     # Endpoints
 
