@@ -1,8 +1,8 @@
 """Unpacked layers by diff id, shared by all images that name them, never edited.
 
 A layer is unpacked under a temporary name while the digest of its tar bytes is taken. Only when that digest is the
-diff id it was asked for by is the file system synced and the directory renamed into place: an image cannot put its bytes
-under the name of another's layer.
+diff id it was asked for by is the file system synced and the directory renamed into place: an image cannot put its
+bytes under the name of another's layer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from wharfie.archive import compression, limits, reader, streams, unpack
 from wharfie.base import errors, paths
@@ -62,14 +62,16 @@ class Layers:
         self._sizes[found] = size
         return size
 
-    def add(self, readable: compression.Readable, bounds: limits.Limits = limits.DEFAULT) -> digest.Digest:
-        """The same for a layer whose diff id is not known yet; it is returned."""
-        found, size = self._take(readable, bounds, None)
+    def add(self, readable: compression.Readable, known: Callable[[digest.Digest], None],
+            bounds: limits.Limits = limits.DEFAULT) -> digest.Digest:
+        """The same for a layer whose diff id is not known yet; it is returned, and told to `known` just before the
+        layer is there."""
+        found, size = self._take(readable, bounds, None, known)
         self._sizes[found] = size
         return found
 
-    def _take(self, readable: compression.Readable, bounds: limits.Limits,
-              expected: digest.Digest | None) -> tuple[digest.Digest, int]:
+    def _take(self, readable: compression.Readable, bounds: limits.Limits, expected: digest.Digest | None,
+              known: Callable[[digest.Digest], None] | None = None) -> tuple[digest.Digest, int]:
         temporary = _TEMPORARY + os.urandom(8).hex()
         where = f"{self._root.layers}/{temporary}"
         os.mkdir(where, 0o700)
@@ -84,6 +86,8 @@ class Layers:
             if expected and found != expected:
                 raise errors.Damaged(f"a layer has the diff id {found}, the image says {expected}", name=expected)
             syncfs(fd)
+            if known:
+                known(found)
             self._settle(where, found)
         except BaseException:
             self._discard(temporary)
