@@ -38,6 +38,7 @@ def test_a_line_is_dockers_line():
         (b"\xff\xfe\n", "\ufffd\ufffd\n"),
         (b"\xe2\x82\n", "\ufffd\ufffd\n"),  # one per byte, where Python's "replace" gives one for both
         (b"\xed\xa0\x80\n", "\ufffd" * 3 + "\n"),
+        (b"?\xf0\x9f?\xbf\n", "?\ufffd\ufffd?\ufffd\n"),
         (b"back\\n\nslash\\\n", "back\\n\n"),
     ],
 )
