@@ -13,7 +13,7 @@ try: $(VENV)/installed
 	@tools/need-root "run a container" && $(BIN)/wharfie run --rm wharfie/hello
 
 test: $(VENV)/dev host lint unit kernel conformance
-	@$(BIN)/python tests/inventory.py compare $(STATE)/inventory.json
+	@$(BIN)/python tests/inventory.py --against $(STATE)/inventory
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check src tests bench tools
@@ -31,7 +31,7 @@ conformance: $(VENV)/dev host
 # What tests need of the host, and how it looked before they ran.
 host: $(VENV)/dev
 	@tools/test-host
-	@mkdir -p $(STATE) && $(BIN)/python tests/inventory.py save $(STATE)/inventory.json
+	@mkdir -p $(STATE) && $(BIN)/python tests/inventory.py > $(STATE)/inventory
 
 exams: $(VENV)/dev host
 	tools/exams

@@ -202,9 +202,9 @@ def test_kill_point(point: str) -> None:
     finally:
         daemon.down()
     until(
-        lambda: not inventory.difference(before, inventory.take()),
+        lambda: not inventory.diff(before, inventory.take()),
         5,
-        f"a clean host after {point}: {inventory.difference(before, inventory.take())}",
+        f"a clean host after {point}: {inventory.diff(before, inventory.take())}",
     )
 
 

@@ -27,7 +27,7 @@ def daemon() -> Iterator[Daemon]:
     with Daemon() as d:
         yield d
     deadline = time.monotonic() + 10
-    while (left := inventory.difference(before, inventory.take())) and time.monotonic() < deadline:
+    while (left := inventory.diff(before, inventory.take())) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left, left
 
