@@ -240,7 +240,8 @@ class Cgroup:
     def pids(self) -> list[int]:
         """Every process in the group and below it, as this process's pid namespace numbers them."""
         found: dict[int, None] = {}
-        for directory in self.directories[:1]:
+        # A process is in all hierarchies or, when its start broke off half way, in some: v2 and one of v1 are asked.
+        for directory in dict.fromkeys([self.v2, *list(self.v1.values())[:1]]):
             for below, _, _ in os.walk(directory):
                 for word in _words(f"{below}/cgroup.procs"):
                     found[int(word)] = None
@@ -255,6 +256,8 @@ class Cgroup:
         (Linux 5.14), elsewhere frozen first, then one by one by pidfd. Raises OSError."""
         if self.v2 and os.path.exists(f"{self.v2}/cgroup.kill"):
             _write(f"{self.v2}/cgroup.kill", "1")
+            if self.v1:
+                self._kill_each()  # who is in v1's group only
             return
         try:
             self.freeze(patience=0.2)
