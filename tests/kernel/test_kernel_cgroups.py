@@ -135,6 +135,9 @@ def test_limits_hold(group: cgroups.Cgroup) -> None:
     assert in_child(forks) == errno.EAGAIN
     group.kill()
     _until(lambda: not group.populated())
+    group.create()
+    assert "limit" not in group.stats()["memory"]
+    group.apply({"memory": {"limit": 32 << 20, "swap": 32 << 20}})
 
     joins, directory = group.open_joins(), group.open_dir()
     pid, pidfd = namespaces.clone3(0, cgroup=directory)

@@ -145,8 +145,10 @@ class Cgroup:
         return [d for d in dict.fromkeys([self.v2, *self.v1.values()]) if d]
 
     def create(self) -> None:
-        """Make the directories, with the controllers enabled on the way down. What exists stays. In a hybrid world a
-        v2 hierarchy that cannot be written is done without. Raises OSError."""
+        """Make the directories, with the controllers enabled on the way down. Parents stay as they are; an empty group
+        of this name, left by a former life, is made anew: it has limits of then, and a v2 group that was ever killed
+        kills what is cloned into it (Linux 5.14 to at least 6.18 compares it with the kills of the parent's group). In
+        a hybrid world a v2 hierarchy that cannot be written is done without. Raises OSError."""
         levels = [""]
         for part in self.path.strip("/").split("/"):
             levels.append(f"{levels[-1]}/{part}")
@@ -154,7 +156,7 @@ class Cgroup:
             self._create_v2(levels)
         for hierarchy in self.layout.v1:
             for level in levels[1:]:
-                made = _mkdir(hierarchy.mount + level)
+                made = _mkdir(hierarchy.mount + level, anew=level == self.path)
                 if made and "cpuset" in hierarchy.controllers:
                     _copy_cpuset(hierarchy.mount + level)
 
@@ -164,7 +166,7 @@ class Cgroup:
             for at, level in enumerate(levels[1:]):
                 if wanted:
                     _enable(self.layout.v2 + levels[at], wanted)
-                _mkdir(self.layout.v2 + level)
+                _mkdir(self.layout.v2 + level, anew=level == self.path)
         except OSError:
             if self.layout.mode != "hybrid":
                 raise
@@ -341,12 +343,20 @@ class Cgroup:
                 _rmdir(one, limit)
 
 
-def _mkdir(path: str) -> bool:
-    try:
-        os.mkdir(path, 0o755)
-    except FileExistsError:
-        return False
-    return True
+def _mkdir(path: str, *, anew: bool) -> bool:
+    """Whether the directory was made now; `anew` tries to remove an empty one first."""
+    for last in (False, True):
+        try:
+            os.mkdir(path, 0o755)
+            return True
+        except FileExistsError:
+            if last or not anew:
+                return False
+        try:
+            os.rmdir(path)
+        except OSError:
+            return False
+    return False
 
 
 def _rmdir(path: str, limit: float) -> None:
