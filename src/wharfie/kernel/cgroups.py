@@ -18,9 +18,8 @@ import os
 import select
 import time
 
-from wharfie.base.value import Value
-
 from . import bpf, cgroup_limits, cgroup_stats
+from .cgroup_layout import V2_CONTROLLERS, Hierarchy, Layout, detect, read, words
 from .process import kill_pidfd, pidfd_open
 from .syscalls import error
 
@@ -29,83 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-# What a container gets a group in; others (net_cls, perf_event, rdma, hugetlb, named) only if a limit asks for them.
-V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
-V1_ON_DEMAND = ("hugetlb",)
-V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
+__all__ = ["Cgroup", "Hierarchy", "Layout", "detect", "join_by"]
+
 _PATIENCE = 5.0
-
-
-class Hierarchy(Value):
-    """One mounted v1 hierarchy: its controllers, its mount point, and the path of this process in it."""
-
-    controllers: tuple[str, ...]
-    mount: str
-    own: str
-
-
-class Layout(Value):
-    """The cgroups of this host. `mode` is "v2", "v1", "hybrid" or "none"; `v2` is the mount point of the unified
-    hierarchy or "", `v2_controllers` what it offers there."""
-
-    mode: str
-    v1: tuple[Hierarchy, ...] = ()
-    v2: str = ""
-    v2_own: str = ""
-    v2_controllers: tuple[str, ...] = ()
-
-    def hierarchy(self, controller: str) -> Hierarchy | None:
-        """The v1 hierarchy that has a controller."""
-        return next((h for h in self.v1 if controller in h.controllers), None)
-
-    def has(self, controller: str) -> bool:
-        """Whether a controller, in v1's or v2's word for it, is usable: "memory", "cpu", "pids", "cpuset", "io"."""
-        if controller in ("blkio", "io"):
-            return "io" in self.v2_controllers or self.hierarchy("blkio") is not None
-        return controller in self.v2_controllers or self.hierarchy(controller) is not None
-
-
-def detect(mountinfo: str = "/proc/self/mountinfo", own: str = "/proc/self/cgroup") -> Layout:
-    """What is mounted and where this process is. Raises OSError when /proc cannot be read."""
-    paths = _own_paths(own)
-    v1: list[Hierarchy] = []
-    v2 = ""
-    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            left, _, right = line.partition(" - ")
-            kind, _, options = [*right.split(" "), "", ""][:3]
-            where = left.split(" ")[4].replace("\\040", " ")
-            if kind == "cgroup2" and not v2:
-                v2 = where
-            elif kind == "cgroup":
-                names = tuple(o for o in options.strip().split(",") if o in V1_CONTROLLERS + V1_ON_DEMAND)
-                if names and not any(h.controllers == names for h in v1):
-                    v1.append(Hierarchy(names, where, paths.get(names[0], "/")))
-    offered = tuple(_words(f"{v2}/cgroup.controllers")) if v2 else ()
-    mode = ("hybrid" if v2 else "v1") if v1 else ("v2" if v2 else "none")
-    return Layout(mode, tuple(v1), v2, paths.get("", "/") if v2 else "", offered)
-
-
-def _own_paths(file: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    with open(file, encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            _, controllers, path = line.rstrip("\n").split(":", 2)
-            for name in controllers.split(","):
-                found[name] = path
-    return found
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        return file.read()
-
-
-def _words(path: str) -> list[str]:
-    try:
-        return _read(path).split()
-    except FileNotFoundError:
-        return []
 
 
 def _write(path: str, value: str) -> None:
@@ -245,7 +170,7 @@ class Cgroup:
         # A process is in all hierarchies or, when its start broke off half way, in some: v2 and one of v1 are asked.
         for directory in dict.fromkeys([self.v2, *list(self.v1.values())[:1]]):
             for below, _, _ in os.walk(directory):
-                for word in _words(f"{below}/cgroup.procs"):
+                for word in words(f"{below}/cgroup.procs"):
                     found[int(word)] = None
         return [pid for pid in found if pid > 0]
 
@@ -315,8 +240,8 @@ class Cgroup:
     def is_frozen(self) -> bool:
         """Whether every process has stopped."""
         if self._freezer_v2():
-            return "frozen 1" in _read(f"{self.v2}/cgroup.events")
-        return "freezer" in self.v1 and _read(f"{self.v1['freezer']}/freezer.state").strip() == "FROZEN"
+            return "frozen 1" in read(f"{self.v2}/cgroup.events")
+        return "freezer" in self.v1 and read(f"{self.v1['freezer']}/freezer.state").strip() == "FROZEN"
 
     def _freezer_v2(self) -> bool:
         return bool(self.v2) and os.path.exists(f"{self.v2}/cgroup.freeze")
@@ -377,7 +302,7 @@ def _rmdir(path: str, limit: float) -> None:
 def _enable(directory: str, wanted: Sequence[str]) -> None:
     """Give controllers to the children of a v2 group: all at once, else each that is let (EBUSY: processes live in the
     group itself; ENOENT: the parent did not pass it down)."""
-    have = _words(f"{directory}/cgroup.subtree_control")
+    have = words(f"{directory}/cgroup.subtree_control")
     lack = [c for c in wanted if c not in have]
     if not lack:
         return
@@ -395,5 +320,5 @@ def _copy_cpuset(directory: str) -> None:
     """A new v1 cpuset is empty and takes nobody: give it what its parent has."""
     parent = os.path.dirname(directory)
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if not _read(f"{directory}/{name}").strip():
-            _write(f"{directory}/{name}", _read(f"{parent}/{name}").strip())
+        if not read(f"{directory}/{name}").strip():
+            _write(f"{directory}/{name}", read(f"{parent}/{name}").strip())
