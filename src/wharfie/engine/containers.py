@@ -30,6 +30,10 @@ from .start import Starting
 from .supervise import Supervision
 
 
+_Records = list[Container]  # the class below has a method named list
+_Names = list[str]
+
+
 class Containers:
     """All containers of this engine. Every `ref` is a full id, a unique id prefix or a name; NotFound otherwise."""
 
@@ -78,11 +82,11 @@ class Containers:
         """Raises NotFound "No such container: x", Invalid for an ambiguous prefix."""
         return self._lives.record(ref)
 
-    def list(self) -> list[Container]:
+    def list(self) -> _Records:
         """All, newest first."""
         return sorted(self._services.records.all(), key=lambda c: c.created, reverse=True)
 
-    def users_of(self, volume: str) -> list[str]:
+    def users_of(self, volume: str) -> _Names:
         """The ids of containers that have a volume."""
         return self._lives.users_of(volume)
 
@@ -91,7 +95,7 @@ class Containers:
     async def create(
         self, config: Config, host_config: HostConfig, networking: NetworkingConfig, *, name: str = "",
         platform: str = "",
-    ) -> tuple[Container, list[str]]:
+    ) -> tuple[Container, _Names]:
         """A new container and warnings. Raises Invalid, Unsupported, Conflict (name in use), NotFound (image)."""
         record, warnings = await self._creation.create(config, host_config, networking, name=name, platform=platform)
         self._lives.add(record)

@@ -88,7 +88,7 @@ class Restore:
     async def _ask(self, live: Live, has_directory: bool) -> wire.Exit | None:
         """Adopt a living container (None), or say how it ended (None for one that had not run)."""
         directory = self._services.run.container(live.id)
-        running = live.record.state.running
+        running = live.record.state.status in states.ALIVE
         if not has_directory:
             return wire.Exit(UNKNOWN_CODE, None, False, _REBOOTED, when.now()) if running else None
         if not rundir.is_free(directory):
@@ -218,6 +218,8 @@ class Restore:
     def _follow_policies(self, start: Callable[[Live], Coroutine[Any, Any, None]]) -> None:
         for live in self._lives.all():
             record, state = live.record, live.record.state
+            if state.status == states.RESTARTING and live.restart_timer is None:
+                state.status = states.EXITED  # the engine ended while a policy was waiting; its word is asked again
             if state.status in (states.REMOVING, states.DEAD):
                 state.status = states.DEAD
                 self._background.spawn(self._removal.auto_remove(live), f"removal of {live.id}")

@@ -1,0 +1,134 @@
+"""What this host is and can: facts for the engine and for `docker info`, and the cgroups of this engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from wharfie.engine import resources
+from wharfie.kernel import cgroups, walk
+
+from .config import Config
+
+GROUPS = ("engine", "shims", "containers")
+
+
+class Groups:
+    """The three cgroups of an engine: itself, its shims, its containers. `base` is their common parent; `usable` is
+    false where this host has none that could be written, and `why` says so."""
+
+    def __init__(self, base: str, layout: cgroups.Layout) -> None:
+        self.base = base
+        self.layout = layout
+        self.usable = layout.mode != "none"
+        self.why = "" if self.usable else "this host has no control groups: no limit can be kept"
+
+    def make(self) -> None:
+        """Create them and move this process into its own. Call it while there is one thread only."""
+        if not self.usable:
+            return
+        try:
+            for name in GROUPS:
+                cgroups.Cgroup(f"{self.base}/{name}", self.layout).create()
+            cgroups.Cgroup(f"{self.base}/engine", self.layout).join(os.getpid())
+        except OSError as error:
+            self.usable = False
+            self.why = f"control groups cannot be used ({error}): no limit can be kept"
+
+    @property
+    def containers(self) -> str:
+        """The parent of every container's group; "" without cgroups."""
+        return f"{self.base}/containers" if self.usable else ""
+
+    def shim_files(self) -> list[str]:
+        """Where the zygote's pid is written."""
+        if not self.usable:
+            return []
+        files = cgroups.Cgroup(f"{self.base}/shims", self.layout).procs_files()
+        return [f.replace("/tasks", "/cgroup.procs") for f in files]
+
+    def sweep(self, alive: Callable[[str], bool], log: Callable[[str], None]) -> None:
+        """Remove groups of containers that are gone, whatever is in them."""
+        if not self.usable:
+            return
+        names: set[str] = set()
+        parent = cgroups.Cgroup(self.containers, self.layout)
+        for directory in parent.directories:
+            try:
+                names |= {e.name for e in os.scandir(directory) if e.is_dir(follow_symlinks=False)}
+            except OSError:
+                continue
+        for name in sorted(names):
+            if alive(name):
+                continue
+            group = cgroups.Cgroup(f"{self.containers}/{name}", self.layout)
+            try:
+                if group.populated():
+                    group.kill()
+                group.delete()
+            except OSError as error:
+                log(f"the cgroup of the gone container {name[:12]} could not be removed: {error}")
+
+
+def groups(config: Config, instance: str) -> Groups:
+    """The groups of the engine `instance`."""
+    parent = f"/{config.cgroup_parent}" if config.cgroup_parent else ""
+    return Groups(f"{parent}/wharfie-{instance}", cgroups.detect())
+
+
+def facts(found: Groups) -> resources.Host:
+    """What limits can be kept here."""
+    layout, usable = found.layout, found.usable
+    name = os.uname()
+    major, _, rest = name.release.partition(".")
+    minor = rest.partition(".")[0].partition("-")[0]
+    return resources.Host(
+        cpus=len(os.sched_getaffinity(0)), machine=name.machine, kernel=(int(major), int(minor)),
+        memory=usable and layout.has("memory"), swap=usable and _has_swap(layout), cpu=usable and layout.has("cpu"),
+        cpuset=usable and layout.has("cpuset"), pids=usable and layout.has("pids"), cgroup_mode=layout.mode,
+        cgroup_base=found.containers,
+    )
+
+
+def _has_swap(layout: cgroups.Layout) -> bool:
+    memory = layout.hierarchy("memory")
+    if memory is not None:
+        return os.path.exists(f"{memory.mount}/memory.memsw.limit_in_bytes")
+    return "memory" in layout.v2_controllers and os.path.exists("/proc/swaps")
+
+
+def read_file(rootfs: int, path: str, limit: int) -> bytes:
+    """A regular file of a container by a walk that stays inside its root; b"" when there is none or it is something
+    else (a fifo would hold us up, a device could be anything)."""
+    try:
+        fd = walk.open_in_root(rootfs, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return b""
+    try:
+        if not os.path.isfile(f"/proc/self/fd/{fd}"):
+            return b""
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(limit)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def info(config: Config, here: resources.Host, instance: str, warnings: list[str]) -> dict[str, Any]:
+    """What the engine adds to GET /info."""
+    limits = {
+        "MemoryLimit": here.memory, "SwapLimit": here.swap, "CpuCfsPeriod": here.cpu, "CpuCfsQuota": here.cpu,
+        "CPUShares": here.cpu, "CPUSet": here.cpuset, "PidsLimit": here.pids,
+    }
+    missing = [f"WARNING: No {name} support" for name, able in (
+        ("memory limit", here.memory), ("swap limit", here.swap), ("cpu cfs quota", here.cpu), ("cpuset", here.cpuset),
+        ("pids limit", here.pids)) if not able]
+    pools = [{"Base": base, "Size": size} for base, size in config.network.default_address_pools]
+    return {
+        "ID": instance, "DockerRootDir": config.data_root, "CgroupDriver": "cgroupfs" if here.cgroup_base else "none",
+        "CgroupVersion": "2" if here.cgroup_mode == "v2" else "1", "LoggingDriver": config.log_driver, "Debug":
+        config.debug, "Warnings": missing + warnings, "DefaultAddressPools": pools, "NCPU": here.cpus,
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"], **limits,
+    }
