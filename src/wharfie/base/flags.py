@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-_LISTS = frozenset(("list", "map", "filter", "ulimit", "mount", "network", "gpu-request", "stringSlice"))
+_LISTS = frozenset(("list", "map", "filter", "ulimit", "mount", "network", "gpu-request", "strings"))
 
 
 class Bad(Invalid):
@@ -147,7 +147,9 @@ class Parsed:
         """Raises Bad when `text` is not of the flag's kind."""
         try:
             if flag.kind in _LISTS:
-                self._values.setdefault(flag.name, []).append(text)
+                # "strings" is pflag's StringSlice: one mention may hold several, by commas
+                items = text.split(",") if flag.kind == "strings" else [text]
+                self._values.setdefault(flag.name, []).extend(items)
             else:
                 self._values[flag.name] = _CONVERT[flag.kind](text)
         except Invalid as error:

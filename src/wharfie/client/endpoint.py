@@ -1,5 +1,5 @@
 """Where the engine is. docker/cli's precedence: `--context`; `--host`; DOCKER_HOST; DOCKER_CONTEXT; the current context
-of config.json; the default socket. A context is `contexts/meta/<sha256 of name>/meta.json` below the config directory."""
+of config.json; the default socket. A context is `contexts/meta/<sha256 of name>/meta.json` below the config folder."""
 
 from __future__ import annotations
 

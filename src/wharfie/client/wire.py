@@ -132,6 +132,7 @@ class Connection:
         self.version = version or os.environ.get("DOCKER_API_VERSION", "") or API_VERSION
         self.held = bytearray()
         self._sock: Any = None
+        self._asked = ""
 
     def fresh(self) -> Connection:
         return Connection(self.endpoint, self.version)
@@ -166,12 +167,10 @@ class Connection:
         return self.ask(call).check()
 
     def _ask(self, call: Call) -> Answer:
-        body = None if call.body is None else call.body.encode("utf-8", "surrogateescape")
-        headers = dict(call.headers)
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        self._send(request(call.method, f"/v{self.version}{call.target}", headers, body))
-        return Answer(self, self.head(), call.method)
+        if call.body is not None:
+            call = call.replace(headers=(*call.headers, ("Content-Type", "application/json")))
+        self.begin(call)
+        return self.answer()
 
     def _send(self, data: bytes) -> None:
         if self._sock is None:
@@ -217,20 +216,37 @@ class Connection:
                 self.version = offered
         return self.version
 
-    def hijack(self, call: Call) -> tuple[Any, bytes, str]:
-        """Ask for the raw stream: the socket, bytes that came with the answer, and its content type. This connection
-        gives the socket away and cannot be used again. Raises EngineFault."""
+    def begin(self, call: Call) -> None:
+        """Send a call without waiting; `answer` reads what comes of it."""
+        self._asked = call.method
         body = None if call.body is None else call.body.encode("utf-8", "surrogateescape")
-        headers = {"Content-Type": "application/json" if body else "text/plain", "Connection": "Upgrade",
-                   "Upgrade": "tcp"}
-        self._send(request(call.method, f"/v{self.version}{call.target}", headers, body))
+        self._send(request(call.method, f"/v{self.version}{call.target}", dict(call.headers), body))
+
+    def answer(self) -> Answer:
+        """The answer to what `begin` sent."""
+        return Answer(self, self.head(), self._asked)
+
+    def begin_hijack(self, call: Call) -> None:
+        """Send a call that asks for the raw stream; `hijacked` follows."""
+        self.begin(call.replace(headers=(
+            ("Content-Type", "application/json" if call.body else "text/plain"), ("Connection", "Upgrade"),
+            ("Upgrade", "tcp"))))
+
+    def hijacked(self) -> tuple[Any, bytes, str]:
+        """The socket, bytes that came with the answer, and its content type. This connection gives the socket away.
+        Raises EngineFault."""
         head = self.head()
         if head.status >= 400:
-            Answer(self, head, call.method).check()
+            Answer(self, head, self._asked).check()
         sock, residue = self._sock, bytes(self.held)
         self._sock = None
         self.held.clear()
         return sock, residue, head.headers.get("content-type", "")
+
+    def hijack(self, call: Call) -> tuple[Any, bytes, str]:
+        """Both at once."""
+        self.begin_hijack(call)
+        return self.hijacked()
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -1,0 +1,158 @@
+"""wharfie ps, port, top."""
+
+from __future__ import annotations
+
+import sys
+
+from wharfie.base import flags, units
+from wharfie.client import calls
+
+from . import ago, tables
+from .command import Command, Exit
+from .session import say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .session import Session
+
+_LISTING = tables.Listing(
+    {"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "Status": "STATUS",
+     "Ports": "PORTS", "Names": "NAMES"},
+    {"CreatedAt": "CREATED AT", "Size": "SIZE", "Labels": "LABELS", "State": "STATE", "Mounts": "MOUNTS",
+     "LocalVolumes": "LOCAL VOLUMES", "Networks": "NETWORKS", "Platform": "PLATFORM"},
+    "*formatter.ContainerContext",
+)
+_LISTING.titles["Label"] = lambda name: name.rpartition(".")[2]
+
+_LIST = flags.Table("""
+a all bool             Show all containers, not only running ones
+f filter filter        Show what matches (name=value)
+- format string        "table", "table TEMPLATE", "json" or a Go template a row
+n last int=-1          Show the last n created containers
+l latest bool          Show the latest created container
+- no-trunc bool        Do not shorten output
+q quiet bool           Show container ids only
+s size bool            Show sizes
+""")
+
+
+def _list(session: Session, parsed: flags.Parsed) -> int:
+    last = 1 if parsed.on("latest") and parsed.number("last") == -1 else parsed.number("last")
+    form = parsed.text("format") or ("" if parsed.on("quiet") else str(session.config.get("psFormat")))
+    size = parsed.on("size") or ".Size" in form
+    found = session.json(calls.container_list(
+        all=parsed.on("all"), limit=max(last, 0), size=size, filters=tables.filters(parsed.all("filter"))))
+    trim = not parsed.on("no-trunc")
+    if parsed.on("quiet") and not form:
+        for container in found:
+            say(container["Id"][:12] if trim else container["Id"])
+        return 0
+    listing = _LISTING
+    if size and form in ("", "table"):
+        listing = tables.Listing({**_LISTING.columns, "Size": "SIZE"}, _LISTING.titles, _LISTING.typed)
+    listing.show([_row(c, trim=trim) for c in found], form)
+    return 0
+
+
+def _row(c: dict[str, Any], *, trim: bool) -> dict[str, Any]:
+    labels = c.get("Labels") or {}
+    names = [n.removeprefix("/") for n in c.get("Names") or () if not trim or n.count("/") == 1]
+    command = c.get("Command") or ""
+    mounts = [m.get("Name") or m.get("Source") or "" for m in c.get("Mounts") or ()]
+    return {
+        "ID": c["Id"][:12] if trim else c["Id"],
+        "Image": _image(c, trim=trim),
+        "Command": f'"{tables.shorten(command, 20) if trim else command}"',
+        "CreatedAt": ago.local(c.get("Created") or 0),
+        "RunningFor": ago.created(c.get("Created") or 0),
+        "Status": c.get("Status") or "",
+        "State": c.get("State") or "",
+        "Ports": ports(c.get("Ports") or []),
+        "Names": ",".join(names),
+        "Size": _size(c),
+        "Labels": ",".join(f"{k}={v}" for k, v in sorted(labels.items())),
+        "Mounts": ",".join(tables.shorten(m, 15) if trim else m for m in mounts),
+        "LocalVolumes": str(sum(m.get("Driver") == "local" for m in c.get("Mounts") or ())),
+        "Networks": ",".join((c.get("NetworkSettings") or {}).get("Networks") or {}),
+        "Platform": "",
+        "Label": lambda name: labels.get(name, ""),
+    }
+
+
+def _image(c: dict[str, Any], *, trim: bool) -> str:
+    image = c.get("Image") or "<no image>"
+    if trim and image.startswith("sha256:"):
+        return str(image[7:19])
+    return str(image.partition("@")[0] if trim else image)
+
+
+def _size(c: dict[str, Any]) -> str:
+    size = units.human_size(c.get("SizeRw") or 0)
+    root = c.get("SizeRootFs") or 0
+    return f"{size} (virtual {units.human_size(root)})" if root else size
+
+
+def ports(found: list[dict[str, Any]]) -> str:
+    """"0.0.0.0:80->80/tcp, [::]:80->80/tcp, 53/udp": neighbours with the same address join into ranges."""
+    runs: list[list[Any]] = []
+    key = sorted(found, key=lambda p: (p["PrivatePort"], p.get("IP") or "", p.get("PublicPort") or 0, p["Type"]))
+    for port in sorted(key, key=lambda p: (p.get("IP") or "", p["Type"], p["PrivatePort"], p.get("PublicPort") or 0)):
+        public = port.get("PublicPort") or 0
+        head = (port.get("IP") or "", port["Type"], bool(public))
+        last = runs[-1] if runs else None
+        if last and last[0] == head and last[2] + 1 == port["PrivatePort"] and (not public or last[4] + 1 == public):
+            last[2], last[4] = port["PrivatePort"], public
+        else:
+            runs.append([head, port["PrivatePort"], port["PrivatePort"], public, public])
+    shown = []
+    for (address, kind, published), low, high, public_low, public_high in sorted(runs, key=_port_order):
+        inside = f"{low}" if low == high else f"{low}-{high}"
+        if published:
+            outside = f"{public_low}" if public_low == public_high else f"{public_low}-{public_high}"
+            where = f"[{address}]" if ":" in address else address
+            shown.append(f"{where}:{outside}->{inside}/{kind}")
+        else:
+            shown.append(f"{inside}/{kind}")
+    return ", ".join(shown)
+
+
+def _port_order(run: list[Any]) -> tuple[Any, ...]:
+    (address, kind, published), low, _, public, _ = run
+    return (not published, low, kind, public, address)
+
+
+def _port(session: Session, parsed: flags.Parsed) -> int:
+    container = parsed.args[0]
+    found = (session.json(calls.container_inspect(container)).get("NetworkSettings") or {}).get("Ports") or {}
+    if len(parsed.args) > 1:
+        port, _, kind = parsed.args[1].partition("/")
+        wanted = f"{port}/{kind or 'tcp'}"
+        if not found.get(wanted):
+            raise Exit(1, f"no public port '{parsed.args[1]}' published for {container}")
+        for binding in found[wanted]:
+            say(_binding(binding))
+        return 0
+    for port in sorted(found, key=lambda p: (int(p.partition("/")[0]), p)):
+        for binding in found[port] or ():
+            say(f"{port} -> {_binding(binding)}")
+    return 0
+
+
+def _binding(binding: dict[str, str]) -> str:
+    address = binding["HostIp"] or "0.0.0.0"
+    return f"[{address}]:{binding['HostPort']}" if ":" in address else f"{address}:{binding['HostPort']}"
+
+
+def _top(session: Session, parsed: flags.Parsed) -> int:
+    found = session.json(calls.container_top(parsed.args[0], " ".join(parsed.args[1:])))
+    rows = [list(found["Titles"]), *(list(p) for p in found["Processes"])]
+    sys.stdout.write(tables.align(rows))
+    return 0
+
+
+LIST = Command("[OPTIONS]", "List containers", _LIST, _list, 0, 0)
+PORT = Command("CONTAINER [PRIVATE_PORT[/PROTO]]", "List port mappings of a container", flags.Table(""), _port, 1, 2)
+TOP = Command("CONTAINER [ps OPTIONS]", "Display the processes of a container",
+              flags.Table("", interspersed=False), _top, 1)
