@@ -116,7 +116,8 @@ def test_without_a_log_a_slow_client_holds_the_container_back(dock):
 
 def test_attach_with_logs_has_no_seam(dock):
     box = dock.container()
-    box.run("sh", "-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done; printf part; sleep 0.2; echo ial")
+    count = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done"
+    box.run("sh", "-c", f"{count}; printf part; sleep 0.2; echo ial")
     clients = []
     for _ in range(5):
         clients.append(box.attach(stdin=False, logs=True))
