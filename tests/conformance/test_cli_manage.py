@@ -33,9 +33,10 @@ def test_exec(cli: Cli, image: str) -> None:
 def test_exec_that_cannot(cli: Cli, image: str) -> None:
     name = cli.background(image, "sleep", "100")
     done = cli.run("exec", name, "no-such-program")
-    assert done.returncode == 127
+    assert done.returncode == (127 if cli.daemon else 126)  # 126 until Docker 20.10
     assert b"executable file not found" in done.stdout + done.stderr
-    assert cli.run("exec", name, "/etc/passwd").returncode == 126
+    cli.ok("exec", name, "sh", "-c", "echo > /tmp/plain")
+    assert cli.run("exec", name, "/tmp/plain").returncode == 126
     assert "No such container" in cli.fails(1, "exec", "no-such-container", "true")
     cli.ok("stop", "-t", "0", name)
     assert "is not running" in cli.fails(1, "exec", name, "true")
@@ -59,7 +60,7 @@ def test_attach_without_input(cli: Cli, image: str) -> None:
 
 
 def test_logs(cli: Cli, image: str) -> None:
-    name = cli.background(image, "sh", "-c", "for n in 1 2 3 4 5; do echo $n; done; echo e >&2")
+    name = cli.background(image, "sh", "-c", "for n in 1 2 3 4 5; do echo $n; done; sleep 0.3; echo e >&2")
     cli.ok("wait", name)
     assert cli.ok("logs", name) == "1\n2\n3\n4\n5"
     assert cli.run("logs", name).stderr == b"e\n"

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from wharfie.base import errors
+from wharfie.base import errors, when
 from wharfie.web import response
 
-from . import faults, query, shapes_image, uploads
+from . import container_filters, faults, query, shapes_image, uploads
 from .call import Call
 from .usage import image_users
 
@@ -23,7 +23,11 @@ async def listing(call: Call) -> response.Response:
     wanted = query.filters(request, _ALLOWED)
     if request.value("filter") and call.version < 41:
         wanted.setdefault("reference", []).append(request.value("filter"))
-    found = await asyncio.to_thread(call.services.images.list, wanted, request.flag("all"))
+    before = container_filters.until(wanted, when.now())
+    wanted.pop("until", None)
+    found = await asyncio.to_thread(call.services.images.list, wanted, all=request.flag("all"))
+    if before:
+        found = [i for i in found if i.created < before]
     counted = request.flag("shared-size") or request.flag("manifests")
     records = call.services.containers.list() if counted else []
     return response.Json([shapes_image.summary(i, call.version, records, count=counted) for i in found])
@@ -45,13 +49,8 @@ async def tag(call: Call) -> response.Response:
     if not repository:
         raise errors.Invalid("invalid reference format")
     target = f"{repository}:{name}" if name else repository
-    images = call.services.images
-
-    def work() -> str:
-        images.tag(call.name, target)
-        return str(images.get(target).id)
-
-    _tell(call, "tag", await asyncio.to_thread(work), target)
+    tagged = await asyncio.to_thread(call.services.images.tag, call.name, target)
+    _tell(call, "tag", tagged.id, target)
     return response.Empty(201)
 
 
@@ -59,7 +58,7 @@ async def remove(call: Call) -> response.Response:
     request, services = call.request, call.services
     users = image_users(services.containers.list())
     gone = await asyncio.to_thread(
-        services.images.remove, call.name, request.flag("force"), request.flag("noprune"), users
+        services.images.remove, call.name, force=request.flag("force"), noprune=request.flag("noprune"), users=users
     )
     for step in gone:
         if step.untagged:
@@ -70,7 +69,7 @@ async def remove(call: Call) -> response.Response:
 
 
 def _tell(call: Call, action: str, identifier: str, name: str) -> None:
-    call.services.events.publish("image", action, str(identifier), {"name": name})
+    call.services.events.publish("image", action, str(identifier), {"name": str(name)})
 
 
 async def create(call: Call) -> response.Response:
@@ -89,8 +88,8 @@ async def create(call: Call) -> response.Response:
     made = await asyncio.to_thread(
         call.services.images.import_, body, reference, request.query.get("changes", []), request.value("message")
     )
-    _tell(call, "import", str(made), reference or str(made))
-    return _messages([{"status": str(made)}])
+    _tell(call, "import", made.id, reference or made.id)
+    return _messages([{"status": str(made.id)}])
 
 
 async def _pull(call: Call) -> response.Response:
@@ -106,9 +105,9 @@ async def _pull(call: Call) -> response.Response:
 
 
 async def load(call: Call) -> response.Response:
-    loaded = await asyncio.to_thread(call.services.images.load, uploads.reading(call.request), None)
+    loaded = await asyncio.to_thread(call.services.images.load, uploads.reading(call.request))
     for one in loaded:
-        _tell(call, "load", str(one.id), one.reference or str(one.id))
+        _tell(call, "load", one.id, one.reference or one.id)
     return _messages([{"stream": f"{one.message}\n"} for one in loaded])
 
 
@@ -118,9 +117,8 @@ async def save(call: Call) -> response.Response:
     names = [call.name] if call.name else [n for said in call.request.query.get("names", []) for n in said.split(",")]
     if not names:
         raise errors.Invalid("no image was named")
-    for name in names:
-        await asyncio.to_thread(images.get, name)
-    return response.Stream(uploads.pieces(images.save(names)), "application/x-tar")
+    archive = await asyncio.to_thread(images.save, names)
+    return response.Stream(uploads.pieces(archive), "application/x-tar")
 
 
 def _messages(said: list[dict[str, Any]]) -> response.Response:

@@ -57,7 +57,7 @@ async def images(call: Call) -> response.Response:
         if not _wanted(labels, wanted):
             continue
         try:
-            gone = await asyncio.to_thread(services.images.remove, str(image.id), True, False, users)
+            gone = await asyncio.to_thread(services.images.remove, image.id, force=True, users=users)
         except (errors.NotFound, errors.Conflict):
             continue
         deleted += gone
