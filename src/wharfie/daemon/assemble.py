@@ -47,7 +47,7 @@ class House:
         own_warnings = [groups.why] if groups.why else []
         self.handler = app.build(
             call.Services(
-                containers=self.containers, execs=self.containers.execs, images=pictures, volumes=local,
+                containers=self.containers, execs=self.containers.execs, images=pictures, volumes=local, store=storage,
                 networks=self._networks, events=self._parts.events,
                 facts=lambda: host.info(config, here, data.instance, own_warnings + self._networks.warnings),
             ), log,

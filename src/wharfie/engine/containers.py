@@ -29,7 +29,6 @@ from .services import Services
 from .start import Starting
 from .supervise import Supervision
 
-
 _Records = list[Container]  # the class below has a method named list
 _Names = list[str]
 

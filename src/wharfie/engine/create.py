@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from wharfie.base import errors, ids, points, when
-from wharfie.images import images
+from wharfie.images import image as image_values
 
 from . import checks, merge, mounts, names, told
 from .model import Config, Container, HostConfig, LogConfig, MountPoint, NetworkingConfig
@@ -96,7 +96,7 @@ class Creation:
                 setattr(host, attribute, f"container:{self._find(ref).id}")
 
     def _record(
-        self, config: Config, host: HostConfig, networking: NetworkingConfig, image: images.Image, name: str,
+        self, config: Config, host: HostConfig, networking: NetworkingConfig, image: image_values.Image, name: str,
         platform: str,
     ) -> Container:
         services = self._services
