@@ -49,7 +49,8 @@ class Driver(Protocol):
 
     def start(self, created: Created) -> None:
         """Let it go, once. Returns when the program has been executed. When it raises (NoCommand, NotExecutable,
-        StepFailed) init has been reaped; next: delete."""
+        StepFailed) init has been reaped; next: close the fds of `created.process`, delete. A created container that is
+        never started: close `created.channel` (init leaves), kill, reap, delete."""
         ...
 
     def exec(
