@@ -114,9 +114,15 @@ def hand_over(channel: Channel, world: World, kinds: list[tuple[str, int]]) -> N
 
 
 def fork_apart(channel: Channel) -> None:
-    """Fork; the child returns as the container's process, the middle one names it to the parent and leaves."""
+    """Fork; the child returns as the container's process, the middle one names it to the parent and leaves. The child
+    waits for that, since a report that comes before its name would be laid at the middle one's door."""
+    read, write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
-    if pid == 0:
-        return
-    channel.send({"pid": pid}, (process.pidfd_open(pid),))
-    os._exit(0)
+    if pid:
+        channel.send({"pid": pid}, (process.pidfd_open(pid),))
+        os.write(write, b"1")
+        os._exit(0)
+    os.close(write)
+    if not os.read(read, 1):
+        os._exit(1)
+    os.close(read)
