@@ -14,6 +14,7 @@ from wharfie.storage import database, store
 from .image import Image
 
 _CACHED = 512
+_UNKNOWN = config.ImageConfig.make({})
 REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
 
@@ -28,6 +29,8 @@ class Catalog:
         self._database = database
         self._configs: dict[str, config.ImageConfig] = {}
         self._holds: Counter[str] = Counter()
+        # Layers of images that are gone, which containers still stand on: to be looked at when a container goes.
+        self.orphans: set[digest.Digest] = set()
 
     @contextlib.contextmanager
     def holding(self, digests: Iterable[str]) -> Iterator[None]:
@@ -193,12 +196,15 @@ class Catalog:
 
     def _image(self, row: tuple[str, str, str, int, int], names: list[str]) -> Image:
         image_id, image_manifest, parent, size, added = row
-        parsed = self._config(digest.Digest.parse(image_id))
+        try:
+            parsed, damaged = self._config(digest.Digest.parse(image_id)), ""
+        except errors.WharfieError as error:
+            parsed, damaged = _UNKNOWN, str(error)
         refs = [reference.Reference.parse(text) for text in names]
         return Image(
             digest.Digest.parse(image_id), digest.Digest.parse(image_manifest), parsed,
             tuple(r.familiar() for r in refs if not r.digest), tuple(r.familiar() for r in refs if r.digest), size,
-            parsed.created_ns, added, parent,
+            parsed.created_ns, added, parent, damaged,
         )
 
     def _config(self, image_id: digest.Digest) -> config.ImageConfig:

@@ -28,7 +28,7 @@ def read(path: str) -> Needs | None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return _Reader(fd).needs()
-    except (struct.error, ValueError, IndexError):
+    except (struct.error, ValueError, IndexError, OverflowError):
         return None
     finally:
         os.close(fd)

@@ -10,7 +10,8 @@ class Image(Value):
     """id: the digest of the config. manifest: digest of the manifest that holds config and layers together. tags: as
     people write them, "busybox:latest". digests: "busybox@sha256:…", of images that came from a registry. size: bytes
     of all layers unpacked. created, added: ns since 1970 (created 0: unknown); added is when it came here. parent: id
-    of the image it was built on here, or ""."""
+    of the image it was built on here, or "". damaged: why its config cannot be read, or ""; such an image can only be
+    removed."""
 
     id: digest.Digest
     manifest: digest.Digest
@@ -21,6 +22,7 @@ class Image(Value):
     created: int = 0
     added: int = 0
     parent: str = ""
+    damaged: str = ""
 
     @property
     def dangling(self) -> bool:

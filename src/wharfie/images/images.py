@@ -24,18 +24,25 @@ DiffIds = list[digest.Digest]
 
 
 class Images:
-    """Collaborators: the store (content, layers, snapshots) and the state database."""
+    """Collaborators: the store (content, layers, snapshots) and the state database. Opening collects what nobody
+    needs."""
 
     def __init__(self, store: store.Store, database: database.Database) -> None:
         self._catalog = Catalog(store, database)
         self._store = store
         self._builtin = Builtin(self._catalog)
+        store.snapshots.removed = lambda lowers: removal.container_gone(self._catalog, lowers)
+        removal.collect(self._catalog)
 
     def get(self, text: str, *, make: bool = True) -> Image:
         """The image that a name, an id or the beginning of an id means. A name of an image that comes with the install
-        brings it about (unless `make` is off). Raises NotFound in Docker's words, Invalid for a bad name."""
+        brings it about (unless `make` is off). Raises NotFound in Docker's words, Invalid for a bad name, Damaged."""
         try:
-            return self._catalog.find(text)
+            found = self._catalog.find(text)
+            if found.damaged:
+                raise errors.Damaged(f"image {found.id.short} is damaged: {found.damaged}", name=found.id,
+                                     action="remove it and load it again")
+            return found
         except errors.NotFound:
             made = self._builtin.make(reference.Reference.parse(text)) if make else None
             if made is None:

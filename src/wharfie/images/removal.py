@@ -112,17 +112,35 @@ def blobs_of(catalog: Catalog, image: Image) -> set[str]:
 def sweep(catalog: Catalog, blobs: set[str], layers: set[digest.Digest]) -> list[str]:
     """Delete those of these blobs and layers that nobody needs; the layers that went, highest first."""
     with catalog.lock, catalog.store.snapshots.lock:
-        held = catalog.held()
-        kept_blobs, kept_layers = set(held), held | catalog.store.snapshots.used()
-        for image in catalog.images():
+        held, used, images = catalog.held(), catalog.store.snapshots.used(), catalog.images()
+        if any(image.damaged for image in images):
+            return []  # nobody knows what that image needs
+        kept_blobs, kept_layers = set(held), held | used
+        for image in images:
             kept_blobs |= blobs_of(catalog, image)
             kept_layers |= set(image.config.diff_ids)
+        named = {diff_id for image in images for diff_id in image.config.diff_ids}
+        catalog.orphans |= (layers & used) - named
+        catalog.orphans -= layers - used
         for blob in blobs - kept_blobs:
             catalog.store.content.delete(digest.Digest.parse(blob))
         gone = [layer for layer in layers if layer not in kept_layers]
         for layer in gone:
             catalog.store.layers.delete(layer)
         return sorted(gone)
+
+
+def collect(catalog: Catalog) -> list[str]:
+    """Delete every blob and layer that nobody needs: what a crash or a failed load left. For the start."""
+    content, layers = catalog.store.content, catalog.store.layers
+    return sweep(catalog, {*content.walk()}, {*layers.list()})
+
+
+def container_gone(catalog: Catalog, lowers: list[digest.Digest]) -> None:
+    """A container that stood on these layers was removed: those of a removed image may go now."""
+    hit = catalog.orphans.intersection(lowers)
+    if hit:
+        sweep(catalog, set(), hit)
 
 
 def _prune_parents(catalog: Catalog, parent: str, users: Users, removed: list[Removed]) -> None:

@@ -187,7 +187,10 @@ class Content:
             except FileNotFoundError:
                 continue
             for name in names:
-                yield digest.Digest.parse(f"{algorithm}:{name}")
+                try:
+                    yield digest.Digest.parse(f"{algorithm}:{name}")
+                except errors.Invalid:
+                    continue  # not ours
 
 
 def _missing(wanted: digest.Digest) -> errors.NotFound:

@@ -48,8 +48,10 @@ class Layers:
     def list(self) -> Iterator[digest.Digest]:
         """The diff ids of all layers."""
         for name in os.listdir(self._root.layers):
-            if not name.startswith("."):
+            try:
                 yield digest.Digest.parse(f"{'sha256' if len(name) == 64 else 'sha512'}:{name}")
+            except errors.Invalid:
+                continue  # on its way in or out
 
     def unpack(self, diff_id: digest.Digest, readable: compression.Readable,
                bounds: limits.Limits = limits.DEFAULT) -> int:

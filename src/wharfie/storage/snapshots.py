@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wharfie.base import atomic, errors, paths
 from wharfie.kernel import overlay, walk
@@ -29,6 +29,8 @@ class Snapshots:
         self._layers = layers
         self._userxattr = userxattr
         self.lock = threading.RLock()
+        # Told the layers that a removed container stood on; whoever counts the layers' users sets it.
+        self.removed: Callable[[list[digest.Digest]], None] = lambda lowers: None
 
     def prepare(self, container_id: str, diff_ids: Sequence[digest.Digest],
                 idmap: overlay.IdMap | None = None) -> overlay.Rootfs:
@@ -101,16 +103,18 @@ class Snapshots:
             fd = os.open(self._root.containers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
+        lowers = self.lowers(container_id)
         try:
             # The list goes last, so that a crash half-way leaves the layers marked as used, never the other way round.
             for name in ("upper", "work"):
                 walk.remove_tree(fd, f"{container_id}/{name}")
             with self.lock:
                 walk.remove_tree(fd, container_id)
-        except NotADirectoryError:
+        except FileNotFoundError:
             pass
         finally:
             os.close(fd)
+        self.removed(lowers)
 
     def _value(self, directory: str, chosen: Sequence[digest.Digest], idmap: overlay.IdMap | None) -> overlay.Rootfs:
         return overlay.Rootfs(
