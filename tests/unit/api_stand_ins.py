@@ -35,16 +35,29 @@ class Containers:
         self.futures: list[asyncio.Future[model.WaitResult]] = []
 
     async def create(
-        self, config: model.Config, host_config: model.HostConfig, networking: model.NetworkingConfig, *,
-        name: str = "", platform: str = "",
+        self,
+        config: model.Config,
+        host_config: model.HostConfig,
+        networking: model.NetworkingConfig,
+        *,
+        name: str = "",
+        platform: str = "",
     ) -> tuple[model.Container, list[str]]:
         honoured.check(config, host_config, networking)
         if config.image == "missing":
             raise errors.NotFound("No such image: missing:latest", name="missing")
         identifier = ids.new()
         record = model.Container(
-            id=identifier, name=name or f"n{len(self.records)}", created=when.now(), path="sh", args=["-c", "a b"],
-            image=IMAGE_ID, image_name=config.image, config=config, host_config=host_config, networking=networking,
+            id=identifier,
+            name=name or f"n{len(self.records)}",
+            created=when.now(),
+            path="sh",
+            args=["-c", "a b"],
+            image=IMAGE_ID,
+            image_name=config.image,
+            config=config,
+            host_config=host_config,
+            networking=networking,
             log_path=f"{self.directory}/{identifier}-json.log",
         )
         self.records[identifier] = record
@@ -71,7 +84,11 @@ class Containers:
             if verb == "top":
                 return {"Titles": ["PID"], "Processes": [["1"]]}
             if verb == "stats":
-                return {"cpu": {"total": 5, "user": 2, "system": 3}, "memory": {"usage": 9, "limit": 1 << 20}, "pids": {}}
+                return {
+                    "cpu": {"total": 5, "user": 2, "system": 3},
+                    "memory": {"usage": 9, "limit": 1 << 20},
+                    "pids": {},
+                }
             return None
 
         return say
@@ -119,7 +136,12 @@ class Execs:
         return []
 
     async def start(
-        self, identifier: str, *, detach: bool, fd: int = -1, residue: bytes = b"",
+        self,
+        identifier: str,
+        *,
+        detach: bool,
+        fd: int = -1,
+        residue: bytes = b"",
         console_size: tuple[int, int] | None = None,
     ) -> None:
         self.sizes.append(console_size)
@@ -137,44 +159,62 @@ class Execs:
 
 class Images:
     def __init__(self) -> None:
-        config = image_config.ImageConfig.make({"architecture": "amd64", "os": "linux", "config": {"Env": ["A=1"]},
-                                                "rootfs": {"type": "layers", "diff_ids": []}})
+        config = image_config.ImageConfig.make(
+            {
+                "architecture": "amd64",
+                "os": "linux",
+                "config": {"Env": ["A=1"]},
+                "rootfs": {"type": "layers", "diff_ids": []},
+            }
+        )
         self.image = SimpleNamespace(
-            id=IMAGE_ID, config=config, tags=("img:latest",), digests=(), size=7, created=10**18, added=10**18, parent="",
+            id=digest.Digest(IMAGE_ID),
+            config=config,
+            tags=("img:latest",),
+            digests=(),
+            size=7,
+            created=10**18,
+            added=10**18,
+            parent="",
         )
         self.got: list[Any] = []
 
-    def list(self, filters: Any = None, all: bool = False) -> list[Any]:
+    def list(self, filters: Any = None, *, all: bool = False) -> list[Any]:
         self.got.append((filters, all))
         return [self.image]
 
-    def get(self, ref: str, make: bool = True) -> Any:
+    def get(self, ref: str, *, make: bool = True) -> Any:
         if ref not in ("img", "img:latest", "a/b/img:1", IMAGE_ID):
             raise errors.NotFound(f"No such image: {ref}", name=ref)
         return self.image
 
     def history(self, ref: str) -> list[image.Step]:
         self.get(ref)
-        return [image.Step("<missing>", 5, "sh", "", 7)]
+        return [image.Step(digest.Digest(IMAGE_ID), 5, "sh", "", 7), image.Step("<missing>", 5, "sh", "", 7)]
 
-    def tag(self, source: str, target: str) -> None:
+    def tag(self, source: str, target: str) -> Any:
         self.got.append(("tag", source, target))
+        return self.image
 
-    def remove(self, ref: str, force: bool, noprune: bool, users: Any) -> list[image.Removed]:
+    def remove(self, ref: str, *, force: bool = False, noprune: bool = False, users: Any = None) -> list[image.Removed]:
         self.got.append(("remove", ref, force, noprune, users(IMAGE_ID)))
-        return [image.Removed(untagged="img:latest", image=IMAGE_ID), image.Removed(deleted=IMAGE_ID, image=IMAGE_ID)]
+        return [
+            image.Removed(untagged="img:latest", image=digest.Digest(IMAGE_ID)),
+            image.Removed(deleted=digest.Digest(IMAGE_ID), image=digest.Digest(IMAGE_ID)),
+        ]
 
-    def load(self, stream: Any, progress: Any) -> list[image.Loaded]:
+    def load(self, stream: Any) -> list[image.Loaded]:
         self.got.append(("load", len(stream.read())))
         return [image.Loaded(digest.Digest(IMAGE_ID), "img:latest")]
 
-    def import_(self, stream: Any, ref: str, changes: list[str], message: str) -> str:
+    def import_(self, stream: Any, ref: str, changes: list[str], message: str) -> Any:
         self.got.append(("import", len(stream.read()), ref, changes, message))
-        return IMAGE_ID
+        return self.image
 
     def save(self, refs: list[str]) -> Iterator[bytes]:
         for ref in refs:
-            yield ref.encode() * 1000
+            self.get(ref)
+        return (ref.encode() * 1000 for ref in refs)
 
 
 class Events:
@@ -188,14 +228,17 @@ class Events:
     async def subscribe(self, *, since: int = 0, until: int = 0, filters: Any = None) -> AsyncIterator[model.Event]:
         self.asked = {"since": since, "until": until, "filters": filters}
         for action in ("create", "start"):
-            yield model.Event(type="container", action=action, actor_id="c1", attributes={"image": "img"}, time=5 * 10**9 + 7)
+            yield model.Event(
+                type="container", action=action, actor_id="c1", attributes={"image": "img"}, time=5 * 10**9 + 7
+            )
 
 
 class Networks:
     def __init__(self) -> None:
         self.all = [
             cnm.Network("1" * 64, "bridge", "bridge", 10**18, subnet="172.17.0.0/16", gateway="172.17.0.1"),
-            cnm.Network("2" * 64, "host", "host", 10**18), cnm.Network("3" * 64, "none", "null", 10**18),
+            cnm.Network("2" * 64, "host", "host", 10**18),
+            cnm.Network("3" * 64, "none", "null", 10**18),
         ]
 
     def networks(self) -> list[cnm.Network]:
@@ -215,7 +258,12 @@ class Volumes:
     def create(self, name: str, driver: str, labels: dict[str, str], options: dict[str, str]) -> Any:
         name = name or ids.new()
         made = SimpleNamespace(
-            name=name, driver=driver, labels=tuple(labels.items()), options=(), path=f"/v/{name}/_data", created=10**18,
+            name=name,
+            driver=driver,
+            labels=tuple(labels.items()),
+            options=(),
+            path=f"/v/{name}/_data",
+            created=10**18,
             anonymous=False,
         )
         return self.all.setdefault(name, made)
@@ -247,8 +295,13 @@ class Engine:
         self.volumes = Volumes()
         snapshots = SimpleNamespace(usage=lambda c: 11, size=lambda c: 22)
         self.services = SimpleNamespace(
-            containers=self.containers, execs=self.execs, images=self.images, events=self.events,
-            volumes=self.volumes, networks=Networks(), facts=lambda: {"ID": "the-id"},
+            containers=self.containers,
+            execs=self.execs,
+            images=self.images,
+            events=self.events,
+            volumes=self.volumes,
+            networks=Networks(),
+            facts=lambda: {"ID": "the-id"},
             store=SimpleNamespace(snapshots=snapshots, layers=SimpleNamespace(list=list)),
         )
         self.loop = asyncio.new_event_loop()
@@ -301,8 +354,11 @@ class Engine:
 
     def made(self, **config: Any) -> str:
         """A container's id."""
-        return str(self.json("POST", f"/containers/create?name=c{len(self.containers.records)}",
-                             {"Image": "img", **config}, 201)["Id"])
+        return str(
+            self.json(
+                "POST", f"/containers/create?name=c{len(self.containers.records)}", {"Image": "img", **config}, 201
+            )["Id"]
+        )
 
 
 class Local(http.client.HTTPConnection):

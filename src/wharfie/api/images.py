@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fnmatch
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -30,7 +32,23 @@ async def listing(call: Call) -> response.Response:
         found = [i for i in found if i.created < before]
     counted = request.flag("shared-size") or request.flag("manifests")
     records = call.services.containers.list() if counted else []
-    return response.Json([shapes_image.summary(i, call.version, records, count=counted) for i in found])
+    patterns = wanted.get("reference", [])
+    return response.Json([
+        shapes_image.summary(i, call.version, _shown(i.tags, patterns), records, count=counted) for i in found
+    ])
+
+
+def _shown(tags: Iterable[str], patterns: list[str]) -> list[str]:
+    """The names that the filter `reference` speaks of; all of them without it."""
+    if not patterns:
+        return list(tags)
+    return [t for t in tags if any(_fits(t, p) or _fits(t.rpartition(":")[0], p) for p in patterns)]
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Go's path.Match: a star does not cross a slash."""
+    parts, wanted = name.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(fnmatch.fnmatchcase(p, w) for p, w in zip(parts, wanted, strict=True))
 
 
 async def inspect(call: Call) -> response.Response:
@@ -65,7 +83,7 @@ async def remove(call: Call) -> response.Response:
             _tell(call, "untag", step.image, step.untagged)
         elif step.deleted == step.image or not step.image:
             _tell(call, "delete", step.deleted, step.deleted)
-    return response.Json([step.to_json() for step in gone])
+    return response.Json([shapes_image.removal(step) for step in gone])
 
 
 def _tell(call: Call, action: str, identifier: str, name: str) -> None:

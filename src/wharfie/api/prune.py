@@ -9,7 +9,7 @@ from wharfie.engine import model
 from wharfie.images.image import Removed
 from wharfie.web import response
 
-from . import container_filters, query
+from . import container_filters, query, shapes_image
 from .call import Call
 from .usage import image_users, sizes, volume_users
 
@@ -62,7 +62,8 @@ async def images(call: Call) -> response.Response:
             continue
         deleted += gone
         reclaimed += image.size if any(step.deleted for step in gone) else 0
-    return response.Json({"ImagesDeleted": [d.to_json() for d in deleted] or None, "SpaceReclaimed": reclaimed})
+    shown = [shapes_image.removal(step) for step in deleted]
+    return response.Json({"ImagesDeleted": shown or None, "SpaceReclaimed": reclaimed})
 
 
 async def volumes(call: Call) -> response.Response:

@@ -9,18 +9,18 @@ from wharfie.base import when
 from wharfie.engine import model
 
 if TYPE_CHECKING:
-    from wharfie.images.image import Image, Step
+    from wharfie.images.image import Image, Removed, Step
 
 
 def summary(
-    image: Image, version: int, records: Iterable[model.Container] = (), *, count: bool = False
+    image: Image, version: int, tags: Iterable[str], records: Iterable[model.Container] = (), *, count: bool = False
 ) -> dict[str, Any]:
-    """One element of GET /images/json. -1 is Docker's "not computed"."""
+    """One element of GET /images/json; `tags` are the names to show. -1 is Docker's "not computed"."""
     users = sum(r.image == str(image.id) for r in records) if count else -1
     out: dict[str, Any] = {
         "Containers": users, "Created": image.created // 10**9, "Id": str(image.id),
-        "Labels": dict(image.config.settings.labels) or None, "ParentId": image.parent, "RepoDigests": list(image.digests),
-        "RepoTags": list(image.tags), "SharedSize": 0 if count else -1, "Size": image.size,
+        "Labels": dict(image.config.settings.labels) or None, "ParentId": str(image.parent),
+        "RepoDigests": list(image.digests), "RepoTags": list(tags), "SharedSize": 0 if count else -1, "Size": image.size,
     }
     if not image.tags and version < 43:
         out["RepoTags"] = ["<none>:<none>"]
@@ -35,8 +35,8 @@ def inspect(image: Image, version: int) -> dict[str, Any]:
     config = image.config
     raw = config.raw
     out: dict[str, Any] = {
-        "Id": str(image.id), "RepoTags": list(image.tags), "RepoDigests": list(image.digests), "Parent": image.parent,
-        "Comment": _comment(config.history), "DockerVersion": raw.get("docker_version", ""), "Author": config.author,
+        "Id": str(image.id), "RepoTags": list(image.tags), "RepoDigests": list(image.digests),
+        "Parent": str(image.parent), "Comment": _comment(config.history), "DockerVersion": raw.get("docker_version", ""), "Author": config.author,
         "Config": _config(raw.get("config") or {}), "Architecture": config.platform.architecture,
         "Os": config.platform.os, "Size": image.size, "GraphDriver": {"Data": None, "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": [str(d) for d in config.diff_ids]},
@@ -68,9 +68,14 @@ def _config(said: dict[str, Any]) -> dict[str, Any]:
     return {**expected, **said}
 
 
+def removal(step: Removed) -> dict[str, str]:
+    """One element of the answer to a removal."""
+    return {kind: str(what) for kind, what in step.to_json().items()}
+
+
 def history(step: Step) -> dict[str, Any]:
     """One line of GET /images/{name}/history."""
     return {
-        "Id": step.id, "Created": step.created, "CreatedBy": step.created_by, "Tags": list(step.tags) or None,
+        "Id": str(step.id), "Created": step.created, "CreatedBy": step.created_by, "Tags": list(step.tags) or None,
         "Size": step.size, "Comment": step.comment,
     }

@@ -66,7 +66,7 @@ async def disk_usage(call: Call) -> response.Response:
     out: dict[str, Any] = {}
     if not kinds or "image" in kinds:
         images = await asyncio.to_thread(services.images.list)
-        out["Images"] = [shapes_image.summary(i, call.version, records, count=True) for i in images]
+        out["Images"] = [shapes_image.summary(i, call.version, i.tags, records, count=True) for i in images]
         out["LayersSize"] = await asyncio.to_thread(usage.layers_size, services.store)
     if not kinds or "container" in kinds:
         shown = []
