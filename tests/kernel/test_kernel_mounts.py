@@ -29,8 +29,12 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture(params=["fsconfig", "mount"])
 def way(request: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "mount":
-        monkeypatch.setattr(overlay, "_by_fsconfig", lambda *a, **k: -1)
+        monkeypatch.setattr(overlay, "_by_fsconfig", _old_kernel)
     return str(request.param)
+
+
+def _old_kernel(*_: Any, **__: Any) -> int:
+    raise OSError(errno.EINVAL, "as an old kernel says")
 
 
 def _list(fd: int, path: str = ".") -> list[str]:
@@ -135,6 +139,8 @@ def test_errors_name_the_thing(place: Path, way: str) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         overlay.mount(_rootfs(place, "gone"))
     assert caught.value.filename == str(place / "gone")
+    with pytest.raises(OSError, match=r"old kernel|Invalid argument"):
+        overlay.mount(_rootfs(place, "low1").replace(work=str(place / "upper")))
     with pytest.raises(OSError, match="layers"):
         overlay.mount(overlay.Rootfs(("/",) * 501))
     with pytest.raises(OSError, match="user namespace"):

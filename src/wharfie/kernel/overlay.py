@@ -4,7 +4,9 @@ Directories are named to the kernel as /proc/self/fd/<n>: short enough for fscon
 (one page for all), free of characters to escape, and nothing of the host's layout shows in the container's mountinfo.
 
 Two ways lead to the mount. `fsconfig lowerdir+` (Linux 6.7 on), else mount(2) in a mount namespace that lives only as
-long as a throw-away thread, with open_tree(CLONE) to carry the mount out of it.
+long as a throw-away thread, with open_tree(CLONE) to carry the mount out of it. Which one a kernel takes is found by
+trying: EINVAL is what an older one says to the first (to `lowerdir+`, or before 6.5 only at the end; and before 6.15 to
+id-mapped clones that are not attached anywhere).
 
 Index, redirect and metacopy are pinned off: a layer or an upper directory must mean the same on every host and to every
 reader (diff, commit, copy), whatever the kernel's build defaults are.
@@ -81,12 +83,16 @@ def mount(rootfs: Rootfs, userns_fd: int = -1) -> int:
             return _single(rootfs.upper, rootfs.readonly, -1)
         if len(rootfs.lowers) == 1 and not rootfs.upper:  # overlay refuses one lower without an upper
             return _single(rootfs.lowers[0], True, mapped)
-        made = _by_fsconfig(*_named(rootfs, held, mapped), userxattr=rootfs.userxattr)
+        lowers, options = _named(rootfs, held, mapped)
+        try:
+            made = _by_fsconfig(lowers, options, userxattr=rootfs.userxattr)
+        except OSError as failed:
+            if failed.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            made = _by_mount(rootfs, mapped, failed)
     finally:
         for fd in held:
             os.close(fd)
-    if made < 0:
-        made = _by_mount(rootfs, mapped)
     if rootfs.readonly or not rootfs.upper:
         mounts.mount_setattr(made, "", set=mounts.MOUNT_ATTR_RDONLY)
     return made
@@ -133,21 +139,10 @@ def _hold(path: str, held: list[int], mapped: int = -1, *, attach: bool = False)
 
 
 def _by_fsconfig(lowers: list[str], options: _Options, *, userxattr: bool) -> int:
-    """The new way; -1 where the kernel lacks the call, does not know `lowerdir+` or wants lowers attached."""
+    """The new way."""
+    context = mounts.fsopen("overlay")
     try:
-        context = mounts.fsopen("overlay")
-    except OSError as failed:
-        if failed.errno == errno.ENOSYS:
-            return -1
-        raise
-    try:
-        try:
-            mounts.fsconfig_string(context, "lowerdir+", lowers[0])
-        except OSError as failed:
-            if failed.errno == errno.EINVAL:
-                return -1
-            raise
-        for lower in lowers[1:]:
+        for lower in lowers:
             mounts.fsconfig_string(context, "lowerdir+", lower)
         for key, value in options:
             mounts.fsconfig_string(context, key, value)
@@ -160,10 +155,11 @@ def _by_fsconfig(lowers: list[str], options: _Options, *, userxattr: bool) -> in
         os.close(context)
 
 
-def _by_mount(rootfs: Rootfs, mapped: int) -> int:
+def _by_mount(rootfs: Rootfs, mapped: int, first: OSError) -> int:
     """The old way. The mount is made in a namespace of its own, so that not even a moment of it is seen on the host; a
     thread gives that namespace (unshare works on one thread) and takes it along when it ends. Nothing is forked: the
-    engine, which may not fork, comes here too for stopped containers."""
+    engine, which may not fork, comes here too for stopped containers. When mount(2) finds the same fault, `first`, the
+    new way's error, is raised: it has the kernel's words."""
     result: list[Any] = []
     done = _thread.allocate_lock()
     done.acquire()
@@ -180,6 +176,8 @@ def _by_mount(rootfs: Rootfs, mapped: int) -> int:
     _thread.start_new_thread(work, ())
     done.acquire()
     _wait_gone(result[1])
+    if isinstance(result[0], OSError) and result[0].errno == errno.EINVAL:
+        raise first
     if isinstance(result[0], BaseException):
         raise result[0]
     return int(result[0])
