@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
 
 class Native:
-    """Stateless: everything about a container is in the values that create returns."""
+    """Stateless: everything about a container is in the values that create returns. `sibling`: the processes become
+    children of the caller's parent (see runtime.parent)."""
+
+    def __init__(self, *, sibling: bool = False) -> None:
+        self.sibling = sibling
 
     def create(self, bundle: contract.Bundle, stdio: contract.Stdio) -> contract.Created:
         """See the contract."""
-        return parent.create(bundle, stdio)
+        return parent.create(bundle, stdio, sibling=self.sibling)
 
     def start(self, created: contract.Created) -> None:
         """See the contract."""
-        parent.start(created)
+        parent.start(created, sibling=self.sibling)
 
     def exec(
         self,
@@ -34,7 +38,7 @@ class Native:
         seccomp: bytes | None = None,
     ) -> contract.Process:
         """See the contract."""
-        return parent.execute(container, process, stdio, terminal_size, seccomp)
+        return parent.execute(container, process, stdio, terminal_size, seccomp, sibling=self.sibling)
 
     def kill(self, container: contract.Container) -> None:
         """See the contract. The group first; the pidfd too, for a container without a group."""

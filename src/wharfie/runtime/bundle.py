@@ -71,8 +71,8 @@ class Container(Value):
     id: str
     process: Process
     namespaces: tuple[tuple[str, int], ...]
-    cgroup: cgroups.Cgroup | None
-    spec: oci_spec.Spec
+    cgroup: cgroups.Cgroup | None = None
+    spec: oci_spec.Spec | None = None
 
 
 class Created(Value):

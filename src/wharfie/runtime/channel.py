@@ -59,11 +59,13 @@ class Channel:
 
     def receive(self) -> tuple[dict[str, Any], list[int]] | None:
         """The next message, None at the end. Blocks. Raises OSError."""
-        try:
-            data, fds = sockets.recv_fds(self._sock, _LIMIT)
-        except ConnectionResetError:  # the other side left with something of ours unread
-            return None
-        return (json.loads(data), fds) if data else None
+        while True:
+            try:
+                data, fds = sockets.recv_fds(self._sock, _LIMIT)
+            except ConnectionResetError:
+                # Said once, and before what is still to be read, when the other side left something of ours unread.
+                continue
+            return (json.loads(data), fds) if data else None
 
 
 def pair() -> tuple[Channel, Channel]:

@@ -1,11 +1,15 @@
 """parent: the shim's side. It opens what lies on the host, makes the process, listens to its reports and lets it go.
 
 All or nothing: a process that failed is killed and reaped here, and what was opened is closed on every way out.
+
+With `sibling` the new process is not a child of the caller but of the caller's own parent (CLONE_PARENT), a subreaper,
+which reaps it: for a caller that is itself a throw-away child. It then only waits for ends, and reaps nothing.
 """
 
 from __future__ import annotations
 
 import os
+import select
 
 from wharfie.base import errors, points
 from wharfie.base.undo import Undo
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
     from wharfie.oci import spec as oci_spec
 
+_SIGCHLD = 17
 _SANDBOX_KINDS = (
     ("user", "user"), ("ipc", "ipc"), ("uts", "uts"), ("net", "network"), ("pid", "pid"), ("cgroup", "cgroup"),
 )
@@ -33,8 +38,8 @@ _JOIN_ORDER = ("user", "ipc", "uts", "network", "cgroup", "pid", "mount")
 class _Birth:
     """A process on its way: what its reports have brought so far."""
 
-    def __init__(self, pid: int, pidfd: int, channel: Channel) -> None:
-        self.pid, self.pidfd, self.channel = pid, pidfd, channel
+    def __init__(self, pid: int, pidfd: int, channel: Channel, *, sibling: bool) -> None:
+        self.pid, self.pidfd, self.channel, self.sibling = pid, pidfd, channel, sibling
         self.fds: list[tuple[str, int]] = []
         self.console = -1
         self.executing = False
@@ -69,31 +74,45 @@ class _Birth:
         """The middle process has forked the real one and leaves; it is ours to reap, and its child is ours now."""
         middle = self.pidfd
         self.pid, self.pidfd = pid, fds[0]
-        process.waitid_pidfd(middle, block=True)
+        _wait(middle, sibling=self.sibling)
         os.close(middle)
 
     def give_up(self) -> None:
         """Kill, reap, close all."""
         self.channel.close()
-        kill_and_reap(self.pidfd)
+        kill_and_reap(self.pidfd, sibling=self.sibling)
         for fd in (self.pidfd, self.console, *(fd for _, fd in self.fds)):
             if fd >= 0:
                 os.close(fd)
 
     def process(self) -> Process:
-        return Process(self.pid, self.pidfd, process.start_time(self.pid), self.console)
+        """The process, while it waits: afterwards it may be reaped, and its start time lost."""
+        try:
+            started = process.start_time(self.pid)
+        except OSError:
+            started = 0  # ended already; its report is still to be read
+        return Process(self.pid, self.pidfd, started, self.console)
 
 
-def kill_and_reap(pidfd: int) -> None:
-    """End a child of ours for good."""
+def kill_and_reap(pidfd: int, *, sibling: bool = False) -> None:
+    """End a child (or sibling, which its parent reaps) for good."""
     process.kill_pidfd(pidfd)
+    _wait(pidfd, sibling=sibling)
+
+
+def _wait(pidfd: int, *, sibling: bool) -> None:
+    if sibling:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll()
+        return
     try:
         process.waitid_pidfd(pidfd, block=True)
     except ChildProcessError:
         pass
 
 
-def create(bundle: Bundle, stdio: Stdio) -> Created:
+def create(bundle: Bundle, stdio: Stdio, *, sibling: bool = False) -> Created:
     """The container's first process, ready and waiting. Raises Invalid, Unsupported, NoCommand, NotExecutable, or
     StepFailed; nothing is left then."""
     validate.check(bundle)
@@ -111,7 +130,7 @@ def create(bundle: Bundle, stdio: Stdio) -> Created:
             joins=_open_joins(bundle.cgroup, held),
             fresh=tuple(row.type for row in bundle.spec.linux.namespaces if row.type not in ahead),
         )
-        birth = _clone(made.flags, bundle.cgroup, lambda channel: init.run(task, channel), apart=bool(made.fork))
+        birth = _clone(made.flags, bundle.cgroup, lambda channel: init.run(task, channel), sibling=sibling)
         points.reach("shim.init.cloned")
         try:
             birth.until("ready")
@@ -124,14 +143,14 @@ def create(bundle: Bundle, stdio: Stdio) -> Created:
     return Created(Container(bundle.id, first, kept, bundle.cgroup, bundle.spec), birth.channel.detach())
 
 
-def start(created: Created) -> None:
+def start(created: Created, *, sibling: bool = False) -> None:
     """Let a created container go; returns when its program runs. Once. When it raises, the process has been reaped."""
     first = created.process
-    birth = _Birth(first.pid, first.pidfd, adopt(created.channel))
+    birth = _Birth(first.pid, first.pidfd, adopt(created.channel), sibling=sibling)
     try:
         _go(birth)
     except BaseException:
-        kill_and_reap(first.pidfd)
+        kill_and_reap(first.pidfd, sibling=sibling)
         raise
     finally:
         birth.channel.close()
@@ -139,7 +158,7 @@ def start(created: Created) -> None:
 
 def execute(
     container: Container, wanted: oci_spec.Process, stdio: Stdio, size: tuple[int, int] = (0, 0),
-    seccomp: bytes | None = None, *, tied: bool = True,
+    seccomp: bytes | None = None, *, tied: bool = True, sibling: bool = False,
 ) -> Process:
     """One more process in a running container; returns when its program runs. Raises as create and start do."""
     validate.check_process(wanted)
@@ -158,12 +177,13 @@ def execute(
             namespaces=container.namespaces,
             joins=_open_joins(container.cgroup, held),
         )
-        birth = _clone(0, container.cgroup, lambda channel: join.run(task, channel), apart=True)
+        birth = _clone(0, container.cgroup, lambda channel: join.run(task, channel), sibling=sibling)
         try:
             birth.until("pid")
+            made = birth.process()
             _go(birth)
             birth.channel.close()
-            return birth.process()
+            return made
         except BaseException:
             birth.give_up()
             raise
@@ -177,14 +197,16 @@ def _go(birth: _Birth) -> None:
     birth.until("end")
 
 
-def _clone(flags: int, cgroup: cgroups.Cgroup | None, child: Any, *, apart: bool) -> _Birth:
+def _clone(flags: int, cgroup: cgroups.Cgroup | None, child: Any, *, sibling: bool) -> _Birth:
     """Make the process; `child(channel)` is its whole life. On v2 it is born in its cgroup."""
-    if apart:
-        process.subreaper()  # so that the middle process's child becomes ours
+    if sibling:
+        flags |= namespaces.CLONE_PARENT
+    else:
+        process.subreaper()  # so that a middle process's child becomes ours
     mine, theirs = pair()
     directory = cgroup.open_dir() if cgroup is not None else -1
     try:
-        pid, pidfd = namespaces.clone3(flags, cgroup=directory)
+        pid, pidfd = namespaces.clone3(flags, cgroup=directory, exit_signal=0 if sibling else _SIGCHLD)
     except OSError as error:
         mine.close()
         theirs.close()
@@ -196,7 +218,7 @@ def _clone(flags: int, cgroup: cgroups.Cgroup | None, child: Any, *, apart: bool
         mine.close()
         child(theirs)
     theirs.close()
-    return _Birth(pid, pidfd, mine)
+    return _Birth(pid, pidfd, mine, sibling=sibling)
 
 
 def _layout(bundle: Bundle) -> cgroups.Layout | None:
