@@ -6,7 +6,7 @@ from wharfie.base import errors, flags
 from wharfie.base.value import Value
 from wharfie.client import codec
 
-from . import envspec, limits, mountspec, netspec, portspec
+# The readers of single flags are imported where their flags are given: a plain `run IMAGE` pays for none of them.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ _HOST_LIST = {"add-host": "ExtraHosts", "cap-add": "CapAdd", "cap-drop": "CapDro
 _HOST_BOOL = {"privileged": "Privileged", "publish-all": "PublishAllPorts", "read-only": "ReadonlyRootfs",
               "rm": "AutoRemove", "init": "Init"}
 _HOST_MAP = {"storage-opt": "StorageOpt", "sysctl": "Sysctls", "annotation": "Annotations"}
+# groups of flags, by the module that reads them
+_NETWORK = frozenset(("network", "ip", "ip6", "mac-address", "network-alias", "link-local-ip", "link"))
+_MOUNTS = frozenset(("volume", "tmpfs", "mount"))
+_PORTS = frozenset(("publish", "expose"))
+_TEXTS = frozenset(("env", "env-file", "label", "label-file"))
+_NO_RESOURCES = (_NETWORK | _MOUNTS | _PORTS | _TEXTS | frozenset(_CONFIG_TEXT) | frozenset(_HOST_TEXT)
+                 | frozenset(_HOST_LIST) | frozenset(_HOST_BOOL) | frozenset(
+    ("tty", "interactive", "detach", "entrypoint", "name", "attach", "sig-proxy", "detach-keys", "pull", "quiet")))
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -44,16 +52,24 @@ def build(parsed: flags.Parsed, table: flags.Table, *, detach: bool = False) -> 
     streams = _streams(parsed, detach=detach)
     body = _config(parsed, image, command, streams)
     host = _host(parsed)
-    host.update(limits.resources(parsed, table))
-    mode, endpoints = netspec.networking(parsed)
-    if mode:
-        host["NetworkMode"] = mode
-    _mounts(parsed, body, host)
-    _ports(parsed, body, host)
+    if parsed.changed - _NO_RESOURCES:
+        from . import limits
+
+        host.update(limits.resources(parsed, table))
+    if parsed.changed & _NETWORK:
+        from . import netspec
+
+        mode, endpoints = netspec.networking(parsed)
+        if mode:
+            host["NetworkMode"] = mode
+        if endpoints:
+            body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
+    if parsed.changed & _MOUNTS:
+        _mounts(parsed, body, host)
+    if parsed.changed & _PORTS:
+        _ports(parsed, body, host)
     if host:
         body["HostConfig"] = host
-    if endpoints:
-        body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
     return Creation(parsed.text("name"), parsed.text("platform"), image, body, streams, parsed.on("tty"))
 
 
@@ -100,16 +116,23 @@ def _config(parsed: flags.Parsed, image: str, command: list[str], streams: froze
         body["Entrypoint"] = [parsed.text("entrypoint")]
     if "stop-timeout" in parsed.changed:
         body["StopTimeout"] = parsed.number("stop-timeout")
+    if parsed.changed & _TEXTS:
+        _texts(parsed, body)
+    health = _health(parsed)
+    if health:
+        body["Healthcheck"] = health
+    return body
+
+
+def _texts(parsed: flags.Parsed, body: dict[str, Any]) -> None:
+    from . import envspec
+
     environment = envspec.environment(parsed.all("env-file"), parsed.all("env"))
     if environment:
         body["Env"] = environment
     labels = envspec.labels(parsed.all("label-file"), parsed.all("label"))
     if labels:
         body["Labels"] = labels
-    health = _health(parsed)
-    if health:
-        body["Healthcheck"] = health
-    return body
 
 
 def _health(parsed: flags.Parsed) -> dict[str, Any]:
@@ -137,7 +160,7 @@ def _host(parsed: flags.Parsed) -> dict[str, Any]:
         elif name in _HOST_BOOL:
             host[_HOST_BOOL[name]] = parsed.on(name)
         elif name in _HOST_MAP:
-            host[_HOST_MAP[name]] = envspec.pairs(parsed.all(name))
+            host[_HOST_MAP[name]] = _pairs(parsed.all(name))
     options = parsed.all("dns-option") + parsed.all("dns-opt")
     if options:
         host["DnsOptions"] = options
@@ -147,12 +170,18 @@ def _host(parsed: flags.Parsed) -> dict[str, Any]:
         driver = parsed.text("log-driver")
         if driver == "none" and parsed.all("log-opt"):
             raise errors.Invalid("invalid logging opts for driver none")
-        host["LogConfig"] = {"Type": driver, "Config": envspec.pairs(parsed.all("log-opt"))}
+        host["LogConfig"] = {"Type": driver, "Config": _pairs(parsed.all("log-opt"))}
     policy = restart_policy(parsed.text("restart"))
     if policy["Name"] not in ("no", ""):
         host["RestartPolicy"] = policy
     _security(parsed.all("security-opt"), host)
     return host
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    from . import envspec
+
+    return envspec.pairs(items)
 
 
 def restart_policy(text: str) -> dict[str, Any]:
@@ -183,6 +212,8 @@ def _security(options: list[str], host: dict[str, Any]) -> None:
 
 
 def _mounts(parsed: flags.Parsed, body: dict[str, Any], host: dict[str, Any]) -> None:
+    from . import mountspec
+
     binds, anonymous = mountspec.volumes(parsed.all("volume"))
     if binds:
         host["Binds"] = binds
@@ -195,6 +226,8 @@ def _mounts(parsed: flags.Parsed, body: dict[str, Any], host: dict[str, Any]) ->
 
 
 def _ports(parsed: flags.Parsed, body: dict[str, Any], host: dict[str, Any]) -> None:
+    from . import portspec
+
     bindings = portspec.publish(parsed.all("publish"))
     exposed = [*bindings, *portspec.expose(parsed.all("expose"))]
     if bindings:

@@ -30,8 +30,16 @@ v version bool            Print version information and quit
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line; the exit status. Never raises."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Run one command line; the exit status. As the console script (`argv` None) it ends the process itself: taking the
+    interpreter apart would cost a tenth of a short command."""
+    if argv is None:
+        status = _guarded(sys.argv[1:])
+        sys.stderr.flush()
+        os._exit(status)
+    return _guarded(argv)
+
+
+def _guarded(argv: list[str]) -> int:
     debug = "WHARFIE_DEBUG" in os.environ
     try:
         status = _run(argv)
@@ -121,6 +129,8 @@ def _run(argv: list[str]) -> int:
 def _perform(command: Command, session: Session, parsed: flags.Parsed) -> int:
     try:
         return command.run(session, parsed)
+    except flags.Bad as error:
+        raise _bad_flag(error, command, session.path) from error
     except Exit as leave:
         if leave.helped:
             raise Exit(
@@ -161,10 +171,14 @@ def _parse(command: Command, path: str, shown: str, argv: list[str]) -> flags.Pa
         sys.stdout.write(pages.page(path, shown, command) + "\n")
         return None
     except flags.Bad as error:
-        raise Exit(125, f"{error}\n\nUsage:  {PROGRAM} {shown} {command.usage}\n\n"
-                        f"Run '{PROGRAM} {shown} --help' for more information") from error
+        raise _bad_flag(error, command, shown) from error
     check_count(command, shown, parsed.args)
     return parsed
+
+
+def _bad_flag(error: flags.Bad, command: Command, shown: str) -> Exit:
+    return Exit(125, f"{error}\n\nUsage:  {PROGRAM} {shown} {command.usage}\n\n"
+                     f"Run '{PROGRAM} {shown} --help' for more information")
 
 
 def _top_help() -> int:

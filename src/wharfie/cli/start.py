@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _TABLE = flags.Table("""
 a attach bool           Attach STDOUT and STDERR, and forward signals
-- checkpoint! string    Restore from this checkpoint
-- checkpoint-dir! string  Use a custom checkpoint directory
+- checkpoint string    Restore from this checkpoint
+- checkpoint-dir string  Use a custom checkpoint directory
 - detach-keys string    Keys that detach the terminal
 i interactive bool      Attach the container's STDIN
 """)

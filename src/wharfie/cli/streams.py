@@ -36,7 +36,8 @@ class Conversation:
         self._escape = Escape(keys)
         self._pending = memoryview(b"")
         self._feeding = stdin
-        self._closing = False
+        # docker half-closes at once when there is nothing to feed: so do we
+        self._closing = not stdin
         self._signals = signals
         self._on_signal = on_signal
         self._poll = select.poll()
@@ -52,6 +53,8 @@ class Conversation:
             self._poll.register(0, select.POLLIN)
         if self._signals is not None:
             self._poll.register(self._signals.fd, select.POLLIN)
+        if self._closing:
+            self._send()
         while True:
             for ready, events in self._poll.poll():
                 if ready == fd:

@@ -4,9 +4,7 @@ enums would cost more than the rest of the command."""
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import fcntl
 import os
-import termios
 
 from wharfie.base import errors
 
@@ -46,6 +44,8 @@ class Raw:
         self._before: list[Any] | None = None
 
     def __enter__(self) -> Raw:
+        import termios
+
         self._before = termios.tcgetattr(self._fd)
         iflag, oflag, cflag, lflag, ispeed, ospeed, cc = termios.tcgetattr(self._fd)
         iflag &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
@@ -59,6 +59,8 @@ class Raw:
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
+            import termios
+
             termios.tcsetattr(self._fd, termios.TCSANOW, self._before)
             self._before = None
 
@@ -117,9 +119,3 @@ class Escape:
                 out.append(self._held[0])
                 self._held = self._held[1:]
         return bytes(out), False
-
-
-def set_blocking(fd: int, blocking: bool) -> None:
-    """O_NONBLOCK off or on."""
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    fcntl.fcntl(fd, fcntl.F_SETFL, flags & ~os.O_NONBLOCK if blocking else flags | os.O_NONBLOCK)
