@@ -81,7 +81,9 @@ def test_environment_directory_user_host_name(cli: Cli, image: str) -> None:
     assert "box.example" in cli.ok("run", "--rm", "-h", "box.example", image, "cat", "/etc/hosts")
     path = cli.ok("run", "--rm", image, "sh", "-c", "echo $PATH")
     assert path == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    assert "unable to find user nobody-here" in cli.run("run", "--rm", "-u", "nobody-here", image, "true").stderr.decode()
+    assert (
+        "unable to find user nobody-here" in cli.run("run", "--rm", "-u", "nobody-here", image, "true").stderr.decode()
+    )
 
 
 def test_host_name_is_the_short_id(cli: Cli, image: str) -> None:

@@ -207,7 +207,7 @@ class Images:
         self.got.append(("load", len(stream.read())))
         return [image.Loaded(digest.Digest(IMAGE_ID), "img:latest")]
 
-    def import_(self, stream: Any, ref: str, changes: list[str], message: str) -> Any:
+    def import_(self, stream: Any, ref: str, changes: list[str], message: str, made_for: Any = None) -> Any:
         self.got.append(("import", len(stream.read()), ref, changes, message))
         return self.image
 

@@ -23,7 +23,7 @@ STATUS: dict[str, int] = {
 # The CLI makes its exit codes 127 and 126 out of these words of the message (docker/cli, container/run.go).
 _WORDS = {
     "no-command": ("executable file not found in $PATH", ("executable file not found", "no such file or directory")),
-    "not-executable": ("permission denied", ("permission denied", "is a directory")),
+    "not-executable": ("permission denied", ("permission denied",)),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from wharfie.base import errors, when
+from wharfie.oci import platform
 from wharfie.web import response
 
 from . import container_filters, faults, query, shapes_image, uploads
@@ -103,8 +104,10 @@ async def create(call: Call) -> response.Response:
     repository, name = request.value("repo"), request.value("tag")
     reference = f"{repository}:{name}" if repository and name else repository
     body = uploads.reading(request)
+    said = request.value("platform") if call.version >= 32 else ""
     made = await asyncio.to_thread(
-        call.services.images.import_, body, reference, request.query.get("changes", []), request.value("message")
+        call.services.images.import_, body, reference, request.query.get("changes", []), request.value("message"),
+        platform.Platform.parse(said) if said else None,
     )
     _tell(call, "import", made.id, reference or made.id)
     return _messages([{"status": str(made.id)}])

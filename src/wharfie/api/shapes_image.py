@@ -20,7 +20,8 @@ def summary(
     out: dict[str, Any] = {
         "Containers": users, "Created": image.created // 10**9, "Id": str(image.id),
         "Labels": dict(image.config.settings.labels) or None, "ParentId": str(image.parent),
-        "RepoDigests": list(image.digests), "RepoTags": list(tags), "SharedSize": 0 if count else -1, "Size": image.size,
+        "RepoDigests": list(image.digests), "RepoTags": list(tags),
+        "SharedSize": 0 if count else -1, "Size": image.size,
     }
     if not image.tags and version < 43:
         out["RepoTags"] = ["<none>:<none>"]
@@ -36,7 +37,8 @@ def inspect(image: Image, version: int) -> dict[str, Any]:
     raw = config.raw
     out: dict[str, Any] = {
         "Id": str(image.id), "RepoTags": list(image.tags), "RepoDigests": list(image.digests),
-        "Parent": str(image.parent), "Comment": _comment(config.history), "DockerVersion": raw.get("docker_version", ""), "Author": config.author,
+        "Parent": str(image.parent), "Comment": _comment(config.history),
+        "DockerVersion": raw.get("docker_version", ""), "Author": config.author,
         "Config": _config(raw.get("config") or {}), "Architecture": config.platform.architecture,
         "Os": config.platform.os, "Size": image.size, "GraphDriver": {"Data": None, "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": [str(d) for d in config.diff_ids]},
