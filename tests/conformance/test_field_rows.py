@@ -32,26 +32,31 @@ def tree_hash() -> str:
     return whole.hexdigest()
 
 
-def test_field_row_1_cve_2019_5736_runtime_binary_stays(daemon: Daemon) -> None:
-    """The image's program is `#!/proc/self/exe`, while a sibling opens every /proc/*/exe it can see for writing."""
+@pytest.mark.parametrize("ptrace", [False, True])
+def test_field_row_1_cve_2019_5736_runtime_binary_stays(daemon: Daemon, ptrace: bool) -> None:
+    """The image's program is `#!/proc/self/exe`, while a sibling opens every /proc/*/exe it can see for writing. Only a
+    container with CAP_SYS_PTRACE can see the link of a joining process at all, and then it leads to a sealed copy in
+    memory, never to a file of the host."""
     before = tree_hash()
     files = {**busybox_files(), "bin/evil": "#!/proc/self/exe\n"}
     daemon.docker("import", "-", "row1:latest", stdin=tar_of(files))
     assert daemon.client("run", "--rm", "row1", "/bin/evil").returncode != 0
-    grab = """n=0; while [ $n -lt 4000 ]; do n=$((n+1))
+    grab = """while :; do
         for e in /proc/[0-9]*/exe; do
-            case $(readlink $e 2>/dev/null) in ''|/bin/busybox) ;; *) echo "foreign $e $(readlink $e)";; esac
-            ( : >> $e ) 2>/dev/null && echo "opened $e"
-        done; done; echo finished"""
-    # busybox itself may be opened (ETXTBSY while it runs): what must never appear is a program of ours.
-    daemon.docker("run", "-d", "--name", "row1c", "--cap-add", "SYS_PTRACE", "row1", "sh", "-c", grab)
-    for _ in range(25):
-        daemon.client("exec", "row1c", "/bin/evil")
-        daemon.client("exec", "row1c", "true")
-    daemon.client("stop", "-t", "0", "row1c")
-    said = daemon.docker("logs", "row1c")
-    daemon.docker("rm", "-f", "row1c")
-    assert "foreign" not in said, said
+            l=$(readlink $e 2>/dev/null)
+            case $l in ''|/bin/busybox) ;; *) echo "foreign $l"; ( echo x >> $e ) 2>/dev/null && echo "wrote $l";; esac
+        done; done"""
+    more = ["--cap-add", "SYS_PTRACE"] if ptrace else []
+    daemon.docker("run", "-d", "--name", "row1c", *more, "row1", "sh", "-c", grab)
+    try:
+        for _ in range(25):
+            daemon.client("exec", "row1c", "/bin/evil")
+            daemon.client("exec", "row1c", "true")
+        said = daemon.docker("logs", "row1c")
+    finally:
+        daemon.docker("rm", "-f", "row1c")
+    links = {line for line in said.splitlines() if line.startswith(("foreign", "wrote"))}
+    assert links <= ({"foreign /memfd:wharfie (deleted)"} if ptrace else set()), links
     assert tree_hash() == before
 
 
@@ -67,7 +72,8 @@ def test_field_row_2_cve_2024_21626_workdir_in_a_leaked_descriptor(daemon: Daemo
 def test_field_row_2_cve_2024_21626_exec_sees_three_descriptors(daemon: Daemon) -> None:
     daemon.docker("run", "-d", "--name", "row2", IMAGE, "sleep", "100")
     try:
-        assert daemon.docker("exec", "row2", "sh", "-c", "ls -l /proc/$$/fd | grep -c -- '->'").strip() == "3"
+        # the fourth is the directory that ls itself reads
+        assert daemon.docker("exec", "row2", "ls", "/proc/self/fd").split() == ["0", "1", "2", "3"]
         for number in range(3, 20):
             done = daemon.client("exec", "-w", f"/proc/self/fd/{number}", "row2", "ls", "-a", ".")
             assert done.returncode != 0 or b"state.db" not in done.stdout
@@ -82,6 +88,7 @@ ATTACKER = r"""
 #include <sys/wait.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +114,8 @@ int main(void) {
                 FILE *s = fopen(path, "r"); char line[200];
                 while (s && fgets(line, sizeof line, s))
                     if (!strncmp(line, "CapPrm:", 7)) { printf("caught %s", line); fflush(stdout); }
-                if (s) fclose(s); ptrace(PTRACE_DETACH, pid, 0, 0); }
+                if (s) fclose(s);
+                ptrace(PTRACE_DETACH, pid, 0, 0); kill(pid, SIGCONT); }
         }
         if (d) closedir(d);
     }
@@ -134,7 +142,8 @@ def test_field_row_3_cve_2016_9962_ptrace_of_a_joining_process(daemon: Daemon, t
         daemon.docker("rm", "-f", "row3")
     allowed = 0xA80425FB | 1 << 19
     for line in said.splitlines():
-        assert not line.startswith(("fd ", "foreign ")), line
+        assert not line.startswith("fd "), line
+        assert not line.startswith("foreign ") or line == "foreign /memfd:wharfie (deleted)", line
         if line.startswith("caught CapPrm:"):
             assert int(line.split()[-1], 16) & ~allowed == 0, line
 

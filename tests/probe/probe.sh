@@ -2,8 +2,7 @@
 # "key value" line each. Nothing in it decides what is right; the tests compare.
 for ns in cgroup ipc mnt net pid uts; do echo "ns.$ns $(readlink /proc/self/ns/$ns)"; done
 sed -n 's/^\(Cap[A-Z][a-z]*\|NoNewPrivs\|Seccomp\|Groups\|SigIgn\|SigBlk\):[[:space:]]*/status.\1 /p' /proc/self/status
-echo "pid1 $(tr '\0' ' ' < /proc/1/cmdline)"
-echo "fds $(ls /proc/1/fd | tr '\n' ' ')"
+echo "pid1 $(tr '\0' ' ' < /proc/1/cmdline | head -c 5)"
 for p in kcore keys timer_list sched_debug acpi scsi latency_stats; do
     [ -e /proc/$p ] || continue
     if [ -d /proc/$p ]; then echo "mask.$p $(ls -A /proc/$p | wc -l)"; else echo "mask.$p $(head -c 64 /proc/$p 2>/dev/null | wc -c)"; fi
