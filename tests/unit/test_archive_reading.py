@@ -131,11 +131,13 @@ def test_field_row_25_counts_and_sizes_are_bounded() -> None:
 
 
 PLAIN = bytes(range(256)) * 5000
+GZIPPED = gzip.compress(PLAIN, mtime=0)
+TWO_MEMBERS = gzip.compress(PLAIN[:100], mtime=0) + gzip.compress(PLAIN[100:], mtime=0)
 
 
 @pytest.mark.parametrize(("name", "packed"), [
-    ("", PLAIN), ("gzip", gzip.compress(PLAIN, mtime=0)), ("gzip", gzip.compress(PLAIN[:100], mtime=0) + gzip.compress(PLAIN[100:], mtime=0)),
-    ("xz", lzma.compress(PLAIN)), ("bzip2", bz2.compress(PLAIN)), ("gzip", gzip.compress(PLAIN, mtime=0) + bytes(1000)),
+    ("", PLAIN), ("gzip", GZIPPED), ("gzip", TWO_MEMBERS),
+    ("xz", lzma.compress(PLAIN)), ("bzip2", bz2.compress(PLAIN)), ("gzip", GZIPPED + bytes(1000)),
 ])
 def test_compression_is_detected(name: str, packed: bytes) -> None:
     stream = compression.open_stream(io.BytesIO(packed))
@@ -151,8 +153,8 @@ def test_zstd() -> None:
     assert b"".join(iter(lambda: stream.read(100_000), b"")) == PLAIN
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(PLAIN, mtime=0)[:-20], lzma.compress(PLAIN)[:-20], bz2.compress(PLAIN)[:-20],
-                                    gzip.compress(PLAIN, mtime=0)[:50] + b"xxxxxxxxxxxxxxxxxxxxxxxxxx"])
+@pytest.mark.parametrize("packed", [GZIPPED[:-20], lzma.compress(PLAIN)[:-20], bz2.compress(PLAIN)[:-20],
+                                    GZIPPED[:50] + b"xxxxxxxxxxxxxxxxxxxxxxxxxx"])
 def test_cut_or_broken_compression_is_refused(packed: bytes) -> None:
     stream = compression.open_stream(io.BytesIO(packed))
     with pytest.raises(errors.Damaged):
