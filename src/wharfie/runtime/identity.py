@@ -10,7 +10,7 @@ import errno
 import os
 
 from wharfie.base import points
-from wharfie.kernel import caps, process, seccomp, walk
+from wharfie.kernel import caps, process, seccomp, syscalls, walk
 
 from .faults import NotInside
 from .operation import Operation, World
@@ -18,6 +18,9 @@ from .operation import Operation, World
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wharfie.oci import spec as oci_spec
+
+_PR_CAPBSET_DROP = 24
+_LAST = caps.last_cap()  # forty calls, once, before any fork
 
 
 class EnterDirectory(Operation):
@@ -65,7 +68,9 @@ class KeepBounding(Operation):
         return "drop capabilities from the bounding set"
 
     def perform(self, world: World) -> None:
-        caps.bounding_keep(self.mask)
+        for number in range(_LAST + 1):
+            if not self.mask >> number & 1:
+                syscalls.prctl(_PR_CAPBSET_DROP, number)
 
 
 class LoadFilter(Operation):
@@ -114,9 +119,8 @@ class SetCapabilities(Operation):
 
     def perform(self, world: World) -> None:
         have = caps.capget().permitted
-        bounding = caps.bounding()
         permitted = self.permitted & have
-        inheritable = self.inheritable & (have | bounding)
+        inheritable = self.inheritable & have
         caps.ambient_clear()
         caps.capset(caps.Caps(self.effective & permitted, permitted, inheritable))
         caps.ambient_raise(self.ambient & permitted & inheritable)

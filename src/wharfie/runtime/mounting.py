@@ -67,6 +67,10 @@ class MountNew(Operation):
 
     def perform(self, world: World) -> None:
         tree = make(self.type, self.source, self.options)
+        if self.destination == "/dev":
+            world.attach(tree, self.destination)
+            world.dev = tree
+            return
         try:
             world.attach(tree, self.destination)
         finally:
@@ -146,46 +150,44 @@ class MountCgroup(Operation):
     destination: str
     options: Options
     unified: bool
-    hierarchies: tuple[tuple[str, tuple[str, ...]], ...] = ()  # directory name, its words for mount
+    # Directory name, its words for mount, and the index of the group's own directory among the parent's trees: a copy
+    # of that is cheaper by far than another view of the hierarchy (-1: no group of its own).
+    hierarchies: tuple[tuple[str, tuple[str, ...], int], ...] = ()
 
     def describe(self) -> str:
         return f"mount cgroup at {self.destination}"
 
     def perform(self, world: World) -> None:
         if self.unified:
-            self._attach(world, make("cgroup2", "cgroup", self.options), self.destination)
+            tree = make("cgroup2", "cgroup", self.options)
+            world.attach(tree, self.destination)
+            os.close(tree)
             return
         writable = Options(set=self.options.set & ~mounts.MOUNT_ATTR_RDONLY, data=("mode=755",))
         top = make("tmpfs", "tmpfs", writable)
         try:
             world.attach(top, self.destination)
-            for name, words in self.hierarchies:
-                fstype = "cgroup2" if not words else "cgroup"
-                data = tuple(w for w in words)
-                tree = make(fstype, "cgroup", self.options.replace(data=data, propagation=0))
-                self._attach(world, tree, f"{self.destination}/{name}")
-                self._links(world, name)
+            for name, words, index in self.hierarchies:
+                tree = world.trees[index] if index >= 0 else self._view(words)
+                os.mkdir(name, 0o755, dir_fd=top)
+                mounts.move_mount(tree, top, name)
+                if index < 0:
+                    os.close(tree)
+                _links(top, name)
             decorate(top, Options(set=self.options.set & mounts.MOUNT_ATTR_RDONLY))
         finally:
             os.close(top)
 
-    def _attach(self, world: World, tree: int, path: str) -> None:
-        try:
-            world.attach(tree, path)
-        finally:
-            os.close(tree)
+    def _view(self, words: tuple[str, ...]) -> int:
+        options = self.options.replace(data=words, propagation=0)
+        return make("cgroup" if words else "cgroup2", "cgroup", options)
 
-    def _links(self, world: World, name: str) -> None:
-        """cpu → cpu,cpuacct for controllers that share a hierarchy."""
-        parts = name.split(",")
-        if len(parts) < 2:
-            return
-        directory = world.directory(self.destination)
-        try:
-            for part in parts:
-                os.symlink(name, part, dir_fd=directory)
-        finally:
-            os.close(directory)
+
+def _links(top: int, name: str) -> None:
+    """cpu → cpu,cpuacct for controllers that share a hierarchy."""
+    parts = name.split(",")
+    for part in parts if len(parts) > 1 else ():
+        os.symlink(name, part, dir_fd=top)
 
 
 class MountInit(Operation):

@@ -18,7 +18,8 @@ class World:
 
     root: O_PATH fd of the container's root. trees: the detached mounts that the parent opened, by the plan's index.
     namespaces: those made ahead, (kind, fd). joins: the cgroup's files, opened by the parent, to write "0" to.
-    proc: fd of the container's own procfs, -1 before it exists. null: fd of a /dev/null that nobody can have swapped.
+    proc, dev: fds of the container's own procfs and of its tmpfs at /dev, -1 before they exist. null: fd of a /dev/null
+    that nobody can have swapped.
     terminal: (master, slave) once a console exists.
     """
 
@@ -32,6 +33,7 @@ class World:
         self.joins = joins
         self.proc = -1
         self.null = -1
+        self.dev = -1
         self.terminal: tuple[int, int] | None = None
 
     def directory(self, path: str) -> int:
@@ -58,11 +60,26 @@ class World:
 
     def attach(self, tree: int, path: str) -> None:
         """Mount the detached `tree` at `path` in the root."""
+        head, _, name = path.rpartition("/")
+        if head == "/dev" and self.dev >= 0 and self._fresh(tree, name):
+            mounts.move_mount(tree, self.dev, name)
+            return
         place = self.place_for(tree, path)
         try:
             mounts.move_mount(tree, place)
         finally:
             os.close(place)
+
+    def _fresh(self, tree: int, name: str) -> bool:
+        """Make the place for `tree` directly in our own /dev; whether there was nothing of that name."""
+        try:
+            if stat.S_ISDIR(os.fstat(tree).st_mode):
+                os.mkdir(name, 0o755, dir_fd=self.dev)
+            else:
+                os.mknod(name, stat.S_IFREG | 0o644, dir_fd=self.dev)
+        except FileExistsError:
+            return False
+        return True
 
 
 def in_kernel_tree(path: str) -> bool:

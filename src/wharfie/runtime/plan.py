@@ -176,7 +176,8 @@ class _Builder:
         if linux.sysctl:
             steps.append(shielding.SetSysctls(
                 tuple((validate.sysctl(name, value, spec), value) for name, value in linux.sysctl)))
-        steps.append(mounting.MakeDirectory(process.cwd))
+        if process.cwd != "/":
+            steps.append(mounting.MakeDirectory(process.cwd))
         if linux.readonly_paths:
             steps.append(shielding.MakeReadonly(linux.readonly_paths))
         if linux.masked_paths:
@@ -228,10 +229,19 @@ class _Builder:
         layout = self.layout
         if layout is None or layout.mode == "none":
             return mounting.MountNew("tmpfs", "tmpfs", where, words.replace(data=("mode=755",)))
-        rows = [(",".join(h.controllers), h.controllers) for h in layout.v1]
+        if layout.mode == "v2":
+            return mounting.MountCgroup(where, words, True)
+        group = self.bundle.cgroup
+        rows = []
+        for h in layout.v1:
+            directory = group.v1.get(h.controllers[0], "") if group is not None else ""
+            rows.append((",".join(h.controllers), h.controllers, self._group(directory, words)))
         if layout.mode == "hybrid":
-            rows.append(("unified", ()))
-        return mounting.MountCgroup(where, words, layout.mode == "v2", tuple(rows))
+            rows.append(("unified", (), self._group(group.v2 if group is not None else "", words)))
+        return mounting.MountCgroup(where, words, False, tuple(rows))
+
+    def _group(self, directory: str, words: options.Options) -> int:
+        return self._tree(Tree(directory, options.Options(set=words.set, clear=words.clear))) if directory else -1
 
     def _nodes(self) -> tuple[devices.Node, ...]:
         nodes = [devices.Node(f"/dev/{name}", stat.S_IFCHR, 1, minor) for name, minor in _DEFAULT_NODES]
