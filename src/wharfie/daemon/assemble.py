@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import Callable
@@ -66,9 +67,10 @@ class House:
     async def stop(self) -> None:
         """Leave everything that lives to itself."""
         await self.containers.close()
-        self._forks.close()
+        await self._forks.close()
         await self._networks.close()
         self._state.close()
+        await asyncio.to_thread(self._groups.leave)
 
 
 def directories(config: Config) -> None:

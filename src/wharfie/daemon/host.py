@@ -36,6 +36,20 @@ class Groups:
             self.usable = False
             self.why = f"control groups cannot be used ({error}): no limit can be kept"
 
+    def leave(self) -> None:
+        """At a clean end: go back to where this process came from, and remove the groups if nobody is in them."""
+        if not self.usable:
+            return
+        for mount, own in [(h.mount, h.own) for h in self.layout.v1] + [(self.layout.v2, self.layout.v2_own)]:
+            if mount:
+                _write_pid(f"{mount}{own.rstrip('/')}/cgroup.procs")
+        for path in (*(f"{self.base}/{name}" for name in GROUPS), self.base):
+            for directory in cgroups.Cgroup(path, self.layout).directories:
+                try:
+                    os.rmdir(directory)
+                except OSError:
+                    pass  # somebody lives there, or it is gone
+
     @property
     def containers(self) -> str:
         """The parent of every container's group; "" without cgroups."""
@@ -69,6 +83,14 @@ class Groups:
                 group.delete()
             except OSError as error:
                 log(f"the cgroup of the gone container {name[:12]} could not be removed: {error}")
+
+
+def _write_pid(path: str) -> None:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+    except OSError:
+        pass  # the group we came from is gone: we stay, and so does our directory
 
 
 def groups(config: Config, instance: str) -> Groups:

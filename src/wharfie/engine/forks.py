@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from wharfie.base import errors
 from wharfie.shim import wire
 
+_LEAVE_PATIENCE = 2.0
 Launcher = Callable[[], wire.ZygoteLink]
 
 
@@ -25,7 +26,6 @@ class Forks:
         self._launching: asyncio.Task[wire.ZygoteLink] | None = None
         self._n = 0
         self._pending: dict[int, asyncio.Future[tuple[int, int]]] = {}
-        self._closed = False
 
     async def start(self) -> wire.ZygoteLink:
         """The zygote, launched if there is none. Callers at the same time share one launch."""
@@ -62,10 +62,13 @@ class Forks:
             self._lost()
         return await future
 
-    def close(self) -> None:
-        """Let the zygote go."""
-        self._closed = True
+    async def close(self) -> None:
+        """Let the zygote go, and wait until it has left (it leaves when its socket closes)."""
+        link = self._link
+        watched = os.dup(link.pidfd) if link is not None and link.pidfd >= 0 else -1
         self._lost()
+        if watched >= 0:
+            await ended(watched, _LEAVE_PATIENCE)
 
     def _readable(self) -> None:
         while self._link is not None:

@@ -148,11 +148,8 @@ class Restore:
 
     def _adopt(self, live: Live, link: Link, hello: dict[str, Any], directory: paths.RunDirectory) -> None:
         record, state, init = live.record, live.record.state, hello["init"]
-        if not state.running:
+        if state.status not in states.ALIVE:
             self._began(live, directory)
-            states.move(record, states.RUNNING)
-        elif state.status == states.RESTARTING:
-            states.move(record, states.RUNNING)
         state.pid, state.start_time = int(init["pid"]), int(init["start_time"])
         self._take_note(live, directory)
         live.link = link
@@ -173,8 +170,7 @@ class Restore:
             state.started_at = os.stat(directory.init).st_mtime_ns
         except OSError:
             state.started_at = when.now()
-        state.status = states.EXITED if state.status == states.CREATED else state.status
-        state.error, state.exit_code = "", 0
+        state.status, state.error, state.exit_code = states.RUNNING, "", 0
 
     def _take_note(self, live: Live, directory: paths.RunDirectory) -> None:
         """The network of a start that was not recorded any more."""

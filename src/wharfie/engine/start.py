@@ -136,8 +136,7 @@ class Starting:
         except (errors.WharfieError, TimeoutError):
             pass
         link.close()
-        if os.path.exists(directory.init) or os.path.exists(directory.launch):
-            await bury(self._services, directory, only_if_free=True)
+        await bury(self._services, directory)  # a shim that was killed leaves its lock to an init not yet dead
 
     async def _started(self, live: Live, link: Link, said: dict[str, Any]) -> None:
         record = live.record
@@ -164,11 +163,9 @@ class Starting:
         await self._services.records.save(record)
 
 
-async def bury(services: Services, directory: paths.RunDirectory, *, only_if_free: bool = False) -> None:
+async def bury(services: Services, directory: paths.RunDirectory) -> None:
     """Let an undertaker end what a dead shim left: it kills the tree, writes an exit record when there is none, removes
     the cgroup. Returns when it is done. Raises what the zygote says."""
-    if only_if_free and not rundir.is_free(directory):
-        return
     for last in (False, True):
         try:
             _, pidfd = await services.forks.fork(wire.KIND_UNDERTAKER, directory.root)

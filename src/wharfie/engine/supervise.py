@@ -60,10 +60,8 @@ class Supervision:
         async with live.lock:
             if live.link is not link:
                 return
+            await bury(self._services, directory)  # keeps an exit record that is there, removes what the shim could not
             found = await asyncio.to_thread(rundir.read_exit, directory)
-            if found is None:
-                await bury(self._services, directory)
-                found = await asyncio.to_thread(rundir.read_exit, directory)
             await self._finish(live, link, found or wire.Exit(UNKNOWN_CODE, None, False, LOST, when.now()))
         self._follow(live)
 
