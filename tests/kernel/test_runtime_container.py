@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.runtime_rig import Rig, process_of, spec_of
-from wharfie.base import errors
+from wharfie.base import errors, points
 from wharfie.drivers import contract
 from wharfie.kernel import cgroups, seccomp
 from wharfie.oci import defaults
@@ -328,3 +328,43 @@ def test_sibling_of_a_throw_away_maker(rig: Rig) -> None:
         pass  # those that failed; a zombie left in the pid namespace would hold up the end of its first process
     process.kill_pidfd(first)
     assert reap(first) == ("killed", 9)
+
+
+@pytest.mark.parametrize("point", ["init.born", "init.mounted", "init.pivoted", "init.dropped"])
+def test_init_killed_at_a_point_leaves_nothing(rig: Rig, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (sorted(os.listdir("/proc/self/fd")), Path("/proc/self/mountinfo").read_text())
+    monkeypatch.setattr(points, "_armed", point)
+    with pytest.raises(errors.WharfieError, match="without a word"):
+        rig.sh("true")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert (sorted(os.listdir("/proc/self/fd")), Path("/proc/self/mountinfo").read_text()) == before
+
+
+@pytest.mark.parametrize(("word", "seen"), [("rslave", True), ("rprivate", False)])
+def test_propagation_of_a_bind(rig: Rig, tmp_path: Path, word: str, seen: bool) -> None:
+    """A mount made on the host later is seen through a slave, not through a private bind."""
+    top = tmp_path / "top"
+    (top / "sub").mkdir(parents=True)
+    os.system(f"mount -t tmpfs none {top} && mount --make-shared {top} && mkdir {top}/sub")
+    try:
+        bind = {"destination": "/home", "type": "bind", "source": str(top), "options": ["rbind", word]}
+        container = rig.hold(wanted=spec_of("sleep", "1000", mounts=[bind]))
+        os.system(f"mount -t tmpfs late {top}/sub")
+        done = rig.exec(container, "sh", "-c", "grep -c 'late' /proc/self/mountinfo")
+        assert done.lines == [str(int(seen))]
+        rig.drop(container)
+    finally:
+        os.system(f"umount -R {top}")
+
+
+def test_a_shared_bind_carries_mounts_back_to_the_host(rig: Rig, tmp_path: Path) -> None:
+    os.system(f"mount -t tmpfs none {tmp_path} && mount --make-shared {tmp_path} && mkdir {tmp_path}/sub")
+    try:
+        bind = {"destination": "/home", "type": "bind", "source": str(tmp_path), "options": ["rbind", "rshared"]}
+        caps = {kind: ["CAP_SYS_ADMIN"] for kind in ("bounding", "effective", "permitted")}
+        done = rig.sh("mount -t tmpfs inner /home/sub && echo ok", mounts=[bind], capabilities=caps)
+        assert done.lines == ["ok"]
+        assert f"{tmp_path}/sub" in Path("/proc/self/mountinfo").read_text()
+    finally:
+        os.system(f"umount -R {tmp_path}")
