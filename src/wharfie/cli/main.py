@@ -184,7 +184,7 @@ def _bad_flag(error: flags.Bad, command: Command, shown: str) -> Exit:
 def _top_help() -> int:
     from . import pages
 
-    sys.stdout.write(pages.top(GLOBAL) + "\n")
+    sys.stdout.write(pages.top(GLOBAL, load) + "\n")
     return 0
 
 
@@ -193,7 +193,7 @@ def _no_command(words: list[str]) -> int:
     if first in tree.GROUPS and (len(words) == 1 or words[1] in ("--help", "-h")):
         from . import pages
 
-        sys.stdout.write(pages.group(first) + "\n")
+        sys.stdout.write(pages.group(first, load) + "\n")
         return 0
     two = " ".join(words[:2])
     later = first if first in tree.LATER else two if two in tree.LATER else ""

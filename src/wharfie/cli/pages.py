@@ -9,6 +9,8 @@ from .command import PROGRAM, Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wharfie.base import flags
 
 _QUIET_DEFAULTS = frozenset(("", "false", "0", "0s"))
@@ -72,20 +74,16 @@ def wrap(text: str, room: int) -> list[str]:
     return lines
 
 
-def group(name: str) -> str:
+def group(name: str, load: Callable[[str], Command]) -> str:
     """The page of a group such as `wharfie container`."""
-    from .main import load
-
     names = sorted(p.partition(" ")[2] for p in tree.COMMANDS if p.startswith(name + " "))
     rows = [f"  {n:<10}  {load(f'{name} {n}').about}" for n in names]
     return "\n".join([f"Usage:  {PROGRAM} {name} COMMAND", "", tree.GROUPS[name], "", "Commands:", *rows, "",
                       f"Run '{PROGRAM} {name} COMMAND --help' for more information on a command."])
 
 
-def top(global_flags: flags.Table) -> str:
-    """The page of `wharfie` itself."""
-    from .main import load
-
+def top(global_flags: flags.Table, load: Callable[[str], Command]) -> str:
+    """The page of `wharfie` itself; `load` gives the Command of a path."""
     singles = {n: load(tree.ALIASES.get(n, n)).about for n in (*tree.COMMANDS, *tree.ALIASES) if " " not in n}
     out = [f"Usage:  {PROGRAM} [OPTIONS] COMMAND", "", "A container platform in one pip install", "",
            "Common Commands:"]

@@ -15,27 +15,38 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from . import heads, reply
 from .request import Disconnected, Peer, Refused, Request
 from .response import Hijack, Json, Response
 
-if TYPE_CHECKING:
-    from .server import Server
-
 Handler = Callable[[Request], Awaitable[Response]]
 
 _HIGH = 1 << 20
+_BUFFER = 256 << 10
 _HEAD_SECONDS = 60.0
 _LINGER_SECONDS = 0.5
 _DRAIN_LIMIT = 256 << 10
 
 
+class Shared:
+    """What all connections of one server share."""
+
+    def __init__(self, handler: Handler, log: Callable[..., None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.handler = handler
+        self.log = log
+        self.buffer = bytearray(_BUFFER)
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.closing = False
+
+
 class Connection(asyncio.BufferedProtocol):
     """See the module."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Shared) -> None:
         self._server = server
         self._loop = server.loop
         self._held = bytearray()

@@ -11,7 +11,18 @@ from . import heads
 from .response import Bytes, File, Hijack, Response, Stream
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from typing import Protocol
+
+    class Line(Protocol):
+        """The connection as far as answering needs it."""
+
+        transport: asyncio.Transport
+
+        async def write(self, data: bytes) -> None:
+            """Write, waiting while the client is behind."""
+
+        def streaming(self) -> bool:
+            """From here on the client's leaving cancels; False when it has left already."""
 
 _NO_BODY = frozenset((204, 304))
 _date = (0, "")
@@ -40,7 +51,7 @@ def head(answer: Response, length: int | None, *, keep_alive: bool, chunked: boo
     return heads.encode(answer.status, out)
 
 
-async def send(connection: Connection, answer: Response, request: heads.Head, keep: bool) -> bool:
+async def send(connection: Line, answer: Response, request: heads.Head, keep: bool) -> bool:
     """Send `answer`; True when the connection can serve another request. Raises ConnectionError, OSError."""
     silent = request.method == "HEAD" or answer.status in _NO_BODY
     if isinstance(answer, Bytes):
@@ -56,7 +67,7 @@ async def send(connection: Connection, answer: Response, request: heads.Head, ke
     return keep
 
 
-async def _stream(connection: Connection, answer: Stream, request: heads.Head, keep: bool, silent: bool) -> bool:
+async def _stream(connection: Line, answer: Stream, request: heads.Head, keep: bool, silent: bool) -> bool:
     chunked = request.version == "1.1"
     keep = keep and chunked
     try:
@@ -75,7 +86,7 @@ async def _stream(connection: Connection, answer: Stream, request: heads.Head, k
             await close()
 
 
-async def _file(connection: Connection, answer: File, keep: bool, silent: bool) -> None:
+async def _file(connection: Line, answer: File, keep: bool, silent: bool) -> None:
     with os.fdopen(answer.fd, "rb", buffering=0) as file:
         await connection.write(head(answer, answer.length, keep_alive=keep))
         if silent or not answer.length:

@@ -9,9 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from .connection import Connection, Handler
-
-_BUFFER = 256 << 10
+from .connection import Connection, Handler, Shared
 
 
 def _to_stderr(text: str, *, exc_info: bool = False) -> None:
@@ -20,17 +18,11 @@ def _to_stderr(text: str, *, exc_info: bool = False) -> None:
         traceback.print_exc()
 
 
-class Server:
+class Server(Shared):
     """One listening socket and its connections."""
 
     def __init__(self, handler: Handler, log: Callable[..., None]) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.handler = handler
-        self.log = log
-        self.buffer = bytearray(_BUFFER)
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.closing = False
+        super().__init__(handler, log)
         self.listener: asyncio.Server | None = None
 
     def close(self) -> None:
