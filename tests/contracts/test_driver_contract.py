@@ -139,3 +139,11 @@ def test_failure_leaves_nothing(rig: Rig) -> None:
         rig.run(spec_of("true", mounts=[bind]))
     with pytest.raises(errors.WharfieError):
         rig.run(spec_of("true", mounts=[{"destination": "/x", "type": "nosuchfs"}]))
+
+
+def test_exec_in_an_ended_container_is_a_conflict(rig: Rig) -> None:
+    container = rig.hold("true")
+    select.select([container.process.pidfd], [], [], 10)
+    with pytest.raises(errors.Conflict, match="not running"):
+        rig.exec(container, "true")
+    rig.drop(container)

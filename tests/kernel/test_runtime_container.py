@@ -368,3 +368,25 @@ def test_a_shared_bind_carries_mounts_back_to_the_host(rig: Rig, tmp_path: Path)
         assert f"{tmp_path}/sub" in Path("/proc/self/mountinfo").read_text()
     finally:
         os.system(f"umount -R {tmp_path}")
+
+
+def test_field_row_3_joiners_never_show_more_than_the_container_holds(rig: Rig) -> None:
+    """pid 1 reads the capabilities of everything it sees while processes join."""
+    script = """while :; do for p in /proc/[0-9]*; do while read a b; do case $a in CapPrm:|CapEff:) echo $b;; esac
+             done < $p/status; done 2>/dev/null; done"""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    made = rig.create(spec_of("sh", "-c", script), contract.Stdio(-1, write, -1))
+    os.close(write)
+    rig.driver.start(made)
+    os.set_blocking(read, False)
+    seen = b""
+    for _ in range(60):
+        assert rig.exec(made.container, "true").ended == ("exited", 0)
+        try:
+            seen += os.read(read, 1 << 20)
+        except BlockingIOError:
+            pass
+    rig.drop(made.container)
+    os.close(read)
+    lines = set(seen.split(b"\n")[1:-1])
+    assert lines == {b"00000000a80425fb"}

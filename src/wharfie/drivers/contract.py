@@ -62,7 +62,7 @@ class Driver(Protocol):
         seccomp: bytes | None = None,
     ) -> Process:
         """Run one more process in a started container; returns after its execve. Raises as start does, leaving no
-        process behind."""
+        process behind, and Conflict when the container has ended."""
         ...
 
     def kill(self, container: Container) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 
-from wharfie.kernel import process
+from wharfie.base import errors
+from wharfie.kernel import process as processes
 from wharfie.runtime import parent
 
 from . import contract
@@ -38,6 +40,8 @@ class Native:
         seccomp: bytes | None = None,
     ) -> contract.Process:
         """See the contract."""
+        if _ended(container.process.pidfd):
+            raise errors.Conflict(f"container {container.id} is not running", name=container.id)
         return parent.execute(container, process, stdio, terminal_size, seccomp, sibling=self.sibling)
 
     def kill(self, container: contract.Container) -> None:
@@ -48,7 +52,7 @@ class Native:
             except OSError:
                 pass  # removed already, or not ours to write: the first process takes its pid namespace with it
         try:
-            process.kill_pidfd(container.process.pidfd)
+            processes.kill_pidfd(container.process.pidfd)
         except OSError:
             pass
 
@@ -56,3 +60,10 @@ class Native:
         """See the contract."""
         for _, fd in container.namespaces:
             os.close(fd)
+
+
+def _ended(pidfd: int) -> bool:
+    """Whether the process has ended: its namespaces take nobody any more, and the kernel's word for that is ENOMEM."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
