@@ -43,7 +43,9 @@ def main(path: str) -> None:
         if "minKernel" in includes:
             parts.append(f"kernel={tuple(int(p) for p in includes['minKernel'].split('.'))!r}")
         line = f"    Rule({', '.join(parts)}),"
-        print(line if len(line) <= 120 or "\n" in line else "    Rule(\n        " + ",\n        ".join(parts) + ",\n    ),")
+        if len(line) > 120 and "\n" not in line:
+            line = "    Rule(\n        " + ",\n        ".join(parts) + ",\n    ),"
+        print(line)
     print(")")
 
 

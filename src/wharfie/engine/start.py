@@ -125,18 +125,17 @@ class Starting:
 
     async def _abandon(self, link: Link, directory: paths.RunDirectory) -> None:
         """Undo of a fork: no process, mount, cgroup of this start remains."""
+        in_order = False
         try:
             if link.hello.done() and not link.gone.is_set():
-                try:
-                    await link.request(wire.SIGNAL, signal=9)  # only when all went well but the last step
-                except errors.Conflict:
-                    pass
-                await asyncio.wait_for(link.request(wire.BYE), _LEAVE_PATIENCE)
+                await asyncio.wait_for(_send_away(link), _LEAVE_PATIENCE)
                 await asyncio.wait_for(link.gone.wait(), _LEAVE_PATIENCE)
+                in_order = True
         except (errors.WharfieError, TimeoutError):
-            pass
+            in_order = link.exit_seen and link.gone.is_set()
         link.close()
-        await bury(self._services, directory)  # a shim that was killed leaves its lock to an init not yet dead
+        if not in_order:
+            await bury(self._services, directory)
 
     async def _started(self, live: Live, link: Link, said: dict[str, Any]) -> None:
         record = live.record
@@ -161,6 +160,15 @@ class Starting:
         live.drop_parked()
         live.tell_ended()
         await self._services.records.save(record)
+
+
+async def _send_away(link: Link) -> None:
+    """End what a shim holds, and the shim."""
+    try:
+        await link.request(wire.SIGNAL, signal=9)  # there is a process only when all went well but the last step
+    except errors.Conflict:
+        pass
+    await link.request(wire.BYE)
 
 
 async def bury(services: Services, directory: paths.RunDirectory) -> None:

@@ -1,0 +1,297 @@
+"""The pure parts of create: mounts, ports, security, resources, merging, what is honoured."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from wharfie.base import errors
+from wharfie.engine import checks, honoured, merge, model, mounts, ports, resources, security
+from wharfie.oci import defaults, seccomp_default
+
+HERE = resources.Host(cpus=4)
+
+
+def planned(**host: object) -> dict[str, mounts.Planned]:
+    volumes = host.pop("volumes", None)
+    config = model.Config(volumes=volumes)  # type: ignore[arg-type]
+    return {m.destination: m for m in mounts.plan(config, msgspec.convert(host, model.HostConfig), [])}
+
+
+def test_binds() -> None:
+    made = planned(Binds=["/a/../b:/x:ro", "vol:/y:nocopy", "/c:/z:rshared"])
+    assert made["/x"].source == "/b"
+    assert made["/x"].readonly
+    assert made["/x"].create
+    assert made["/y"].kind == "volume"
+    assert not made["/y"].copy
+    assert made["/z"].propagation == "rshared"
+
+
+@pytest.mark.parametrize(
+    "bind",
+    ["", ":", "/a:", "a:b", "/a:/", "/a:/x:zz", "/a:/x:ro,rw", "../a:/x", "/a:/x:ro:z", "v:/x:shared", "/a:/x:ro,ro"],
+)
+def test_bad_binds(bind: str) -> None:
+    with pytest.raises(errors.Invalid):
+        planned(Binds=[bind])
+
+
+def test_volumes_of_the_image_come_last_and_cleaned() -> None:
+    made = planned(Binds=["/a:/data"], volumes={"/data": {}, "/../../etc": {}})
+    assert made["/data"].kind == "bind"
+    assert made["/etc"].source == ""
+    with pytest.raises(errors.Invalid):
+        planned(Binds=["/a:/x", "/b:/x/"])
+
+
+def test_mounts() -> None:
+    made = planned(
+        Mounts=[
+            {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True},
+            {"Type": "volume", "Source": "vol", "Target": "/c", "VolumeOptions": {"NoCopy": True}},
+            {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 4096, "Mode": 0o1770}},
+        ],
+        Tmpfs={"/s": "exec,size=1m"},
+    )
+    assert not made["/b"].create
+    assert not made["/c"].copy
+    assert made["/t"].options == ("noexec", "nosuid", "nodev", "size=4096", "mode=1770")
+    assert made["/s"].options == ("nosuid", "nodev", "exec", "size=1m")
+    for bad in (
+        {"Type": "x", "Target": "/a"},
+        {"Type": "bind", "Source": "a", "Target": "/a"},
+        {"Type": "tmpfs", "Source": "/a", "Target": "/a"},
+        {"Type": "volume", "Target": ""},
+    ):
+        with pytest.raises(errors.Invalid):
+            planned(Mounts=[bad])
+    with pytest.raises(errors.Unsupported, match="image"):
+        planned(Mounts=[{"Type": "image", "Source": "x", "Target": "/a"}])
+
+
+def test_parents_come_before_children() -> None:
+    assert list(planned(Binds=["/a:/x/y/z", "/b:/x", "/c:/w/v"])) == ["/x", "/w/v", "/x/y/z"]
+
+
+def test_ports() -> None:
+    host = msgspec.convert(
+        {
+            "PortBindings": {
+                "80/tcp": [{"HostPort": "8080"}, {"HostIp": "127.0.0.1", "HostPort": "9000-9002"}],
+                "53/udp": [],
+            },
+            "PublishAllPorts": True,
+        },
+        model.HostConfig,
+    )
+    made = ports.wanted({"80/tcp": {}, "443": {}}, host)
+    assert made == [
+        ports.Wanted("udp", 53),
+        ports.Wanted("tcp", 80, "", 8080, 8080),
+        ports.Wanted("tcp", 80, "127.0.0.1", 9000, 9002),
+        ports.Wanted("tcp", 443),
+    ]
+    for bad in ("0/tcp", "65536", "x", "80/icmp", "-1", "+80", ""):
+        with pytest.raises(errors.Invalid):
+            ports.parse(bad)
+
+
+def test_capabilities() -> None:
+    assert set(security.capabilities(None, None, privileged=False)) == set(defaults.CAPABILITIES)
+    assert len(security.capabilities(["all"], ["NET_ADMIN"], privileged=False)) == 40
+    assert security.capabilities(["chown"], ["ALL"], privileged=False) == ("CAP_CHOWN",)
+    assert len(security.capabilities(None, ["ALL"], privileged=True)) == 41
+    with pytest.raises(errors.Invalid, match="unknown capability"):
+        security.capabilities(["CAP_FOO"], None, privileged=False)
+
+
+def test_security_options() -> None:
+    made = security.parse_options(["no-new-privileges", "seccomp=unconfined", "apparmor:unconfined", "label=disable"])
+    assert made.no_new_privileges
+    assert made.seccomp == "unconfined"
+    profile = json.dumps(
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [
+                {"names": ["chmod"], "action": "SCMP_ACT_ERRNO"},
+                {"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", "includes": {"caps": ["CAP_SYS_PTRACE"]}},
+            ],
+        }
+    )
+    custom = security.seccomp(
+        security.parse_options([f"seccomp={profile}"]), ("CAP_CHOWN",), privileged=True, machine="x86_64", kernel=(6, 1)
+    )
+    assert custom == {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["chmod"], "action": "SCMP_ACT_ERRNO"}]}
+    assert security.seccomp(security.Options(), (), privileged=True, machine="x86_64", kernel=(6, 1)) is None
+    for bad, kind in (
+        ("seccomp={", errors.Invalid),
+        ("foo=bar", errors.Invalid),
+        ("apparmor=x", errors.Unsupported),
+        ("no-new-privileges=2", errors.Invalid),
+    ):
+        with pytest.raises(kind):
+            security.parse_options([bad])
+
+
+def test_the_default_profile_by_capability_arch_and_kernel() -> None:
+    def names(caps: tuple[str, ...], machine: str = "x86_64", kernel: tuple[int, int] = (6, 1)) -> dict[str, list[str]]:
+        out: dict[str, list[str]] = {}
+        for row in seccomp_default.resolve(caps, machine, kernel)["syscalls"]:
+            for name in row["names"]:
+                out.setdefault(name, []).append(row["action"])
+        return out
+
+    plain = names(defaults.CAPABILITIES)
+    assert plain["clone3"] == ["SCMP_ACT_ERRNO"]
+    assert len(plain["socket"]) == 3
+    assert "mount" not in plain
+    assert "arch_prctl" in plain
+    assert "chroot" in plain
+    assert "ptrace" in plain
+    assert "ptrace" not in names(defaults.CAPABILITIES, kernel=(4, 4))
+    admin = names(("CAP_SYS_ADMIN",))
+    assert admin["clone3"] == ["SCMP_ACT_ALLOW"]
+    assert "mount" in admin
+    assert "chroot" not in admin
+    arm = seccomp_default.resolve((), "aarch64", (6, 1))
+    assert arm["architectures"] == ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
+    assert "arch_prctl" not in names((), "aarch64")
+
+
+def test_memory_and_cpu_are_checked_as_docker_does() -> None:
+    def check(**fields: object) -> list[str]:
+        return resources.check(model.HostConfig(**fields), HERE)  # type: ignore[arg-type]
+
+    check(memory=6 << 20, nano_cpus=1_500_000_000, pids_limit=10)
+    for bad in (
+        {"memory": 1},
+        {"memory": 8 << 20, "memory_swap": 7 << 20},
+        {"memory_swap": 1 << 30},
+        {"nano_cpus": 5 * 10**9},
+        {"nano_cpus": 10**9, "cpu_quota": 1000},
+        {"cpu_period": 10},
+        {"cpuset_cpus": "a"},
+        {"memory_reservation": 7 << 20, "memory": 6 << 20},
+        {"ulimits": [model.Ulimit(name="nofile", soft=2, hard=1)]},
+        {"ulimits": [model.Ulimit(name="x")]},
+    ):
+        with pytest.raises(errors.Invalid):
+            check(**bad)
+    with pytest.raises(errors.Unsupported, match="pids"):
+        resources.check(model.HostConfig(pids_limit=5), HERE.replace(pids=False))
+
+
+def test_resources() -> None:
+    host = model.HostConfig(memory=64 << 20, nano_cpus=500_000_000, pids_limit=7, cpuset_cpus="0-1")
+    made = resources.resources(host, [], swap=True)
+    assert made["memory"] == {"limit": 64 << 20, "swap": 128 << 20}
+    assert made["cpu"] == {"period": 100_000, "quota": 50_000, "cpus": "0-1"}
+    assert made["pids"] == {"limit": 7}
+    assert "swap" not in resources.resources(host, [], swap=False)["memory"]
+    limits = resources.rlimits(
+        [model.Ulimit(name="nofile", soft=-1, hard=-1)],
+        [model.Ulimit(name="core"), model.Ulimit(name="nofile", soft=1, hard=1)],
+    )
+    assert limits == [
+        {"type": "RLIMIT_CORE", "hard": 0, "soft": 0},
+        {"type": "RLIMIT_NOFILE", "hard": (1 << 64) - 1, "soft": (1 << 64) - 1},
+    ]
+
+
+def test_merging_with_the_image() -> None:
+    image = {
+        "Env": ["PATH=/i", "A=1", "HOME", "*"],
+        "Cmd": ["sh"],
+        "Entrypoint": ["/e"],
+        "User": "ann",
+        "WorkingDir": "/w",
+        "Volumes": {"/v": {}},
+        "ExposedPorts": {"80/tcp": {}},
+        "Labels": {"a": "1", "b": "1"},
+    }
+    config = model.Config(env=["A=2", "GONE"], labels={"a": "2"})
+    merge.with_image(config, image)
+    assert config.env == ["A=2", "GONE", "PATH=/i"]
+    assert (config.entrypoint, config.cmd, config.user) == (["/e"], ["sh"], "ann")
+    assert config.labels == {"a": "2", "b": "1"}
+    assert merge.command(config) == ("/e", ["sh"])
+    env = merge.environment(config, hostname="h", home="/root")
+    assert env == ["PATH=/i", "HOSTNAME=h", "A=2", "HOME=/root"]
+    only_cmd = model.Config(cmd=["x"])
+    merge.with_image(only_cmd, image)
+    assert merge.command(only_cmd) == ("/e", ["x"])
+    cleared = model.Config(entrypoint=[""], cmd=["x"])
+    merge.with_image(cleared, image)
+    assert merge.command(cleared) == ("x", [])
+    own = model.Config(entrypoint=["/mine"])
+    merge.with_image(own, image)
+    assert merge.command(own) == ("/mine", [])
+    with pytest.raises(errors.Invalid, match="no command"):
+        merge.with_image(model.Config(), {})
+
+
+def test_every_field_that_is_not_honoured_is_refused() -> None:
+    values = {int: 5, str: "x"}
+    for attribute, (name, _) in honoured.REFUSED.items():
+        kind = model.HostConfig.__annotations__[attribute]
+        value: object = values[int] if kind.startswith("int") else "x" if kind.startswith("str") else True
+        if kind.startswith("list"):
+            value = ["x"]
+        elif kind.startswith("dict"):
+            value = {"x": "y"}
+        host = model.HostConfig(**{attribute: value})
+        with pytest.raises(errors.Unsupported, match=name):
+            honoured.check(model.Config(), host, model.NetworkingConfig())
+    honoured.check(model.Config(), model.HostConfig(), model.NetworkingConfig())
+    with pytest.raises(errors.Unsupported, match="MemorySwappiness"):
+        honoured.check(model.Config(), model.HostConfig(memory_swappiness=0), model.NetworkingConfig())
+
+
+@pytest.mark.parametrize(
+    ("config", "host"),
+    [
+        ({"Hostname": "a b"}, {}),
+        ({"StopSignal": "SIGFOO"}, {}),
+        ({"WorkingDir": "x"}, {}),
+        ({"Env": ["=x"]}, {}),
+        ({}, {"Dns": ["x"]}),
+        ({}, {"ExtraHosts": ["a"]}),
+        ({}, {"Sysctls": {"kernel.core_pattern": "|x"}}),
+        ({}, {"Sysctls": {"net.ipv4.ip_forward": "1\n2"}}),
+        ({}, {"Sysctls": {"net/../kernel/x": "1"}}),
+        ({}, {"OomScoreAdj": 1001}),
+        ({}, {"ShmSize": -1}),
+        ({}, {"PidMode": "x"}),
+        ({}, {"IpcMode": "container:"}),
+        ({}, {"RestartPolicy": {"Name": "sometimes"}}),
+        ({}, {"AutoRemove": True, "RestartPolicy": {"Name": "always"}}),
+        ({}, {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 1}}),
+        ({}, {"CapAdd": ["X"]}),
+        ({}, {"PortBindings": {"99999/tcp": []}}),
+        ({}, {"LogConfig": {"Type": "json-file", "Config": {"max-size": "x"}}}),
+        ({"MacAddress": "02:42"}, {}),
+        ({}, {"NetworkMode": "container:x", "PublishAllPorts": True}),
+        ({}, {"DeviceCgroupRules": ["x"]}),
+        ({}, {"CgroupParent": "/a/../../b"}),
+        ({}, {"Runtime": "runc"}),
+    ],
+)
+def test_bad_values(config: dict[str, object], host: dict[str, object]) -> None:
+    with pytest.raises(errors.Invalid):
+        checks.check(
+            msgspec.convert(config, model.Config),
+            msgspec.convert(host, model.HostConfig),
+            model.NetworkingConfig(),
+            HERE,
+        )
+
+
+def test_log_drivers() -> None:
+    honoured.check_log("json-file", {"max-size": "1m", "max-file": "3"})
+    with pytest.raises(errors.Unsupported):
+        honoured.check_log("syslog", {})
+    with pytest.raises(errors.Unsupported, match="max-size"):
+        honoured.check_log("none", {"max-size": "1m"})
