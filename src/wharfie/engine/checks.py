@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from wharfie.base import errors, units
+from wharfie.base import errors
 
 from . import honoured, merge, ports, resources, restart_policy, security, signals
 from .model import Config, HostConfig, NetworkingConfig
@@ -139,16 +139,6 @@ def _check_host(host: HostConfig) -> None:
         device_rule(rule)
     log = host.log_config
     honoured.check_log(log.type or "json-file", log.config or {})
-    for key, value in (log.config or {}).items():
-        _check_log_option(key, value)
-
-
-def _check_log_option(key: str, value: str) -> None:
-    if key == "max-size":
-        if units.parse_size(value) <= 0:
-            raise errors.Invalid(f"max-size should be a positive number: {value}")
-    elif not (value.isascii() and value.isdecimal() and int(value[:6]) > 0):
-        raise errors.Invalid(f"max-file should be a positive number: {value}")
 
 
 def device_rule(text: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from wharfie.base import errors
+from wharfie.logs import options as log_options
 
 from .model import Config, EndpointSettings, HostConfig, NetworkingConfig
 
@@ -47,7 +48,6 @@ ENDPOINT_REFUSED: dict[str, str] = {
 }
 
 LOG_DRIVERS = ("json-file", "none")
-LOG_OPTIONS = frozenset({"max-size", "max-file"})
 RUNTIMES = ("", "wharfie")
 
 
@@ -92,13 +92,13 @@ def _check_endpoint(network: str, endpoint: EndpointSettings) -> None:
 
 
 def check_log(driver: str, options: dict[str, str]) -> None:
-    """Raises Unsupported for a log driver or option that is not there yet, Invalid for an unknown option."""
+    """Raises Unsupported for a log driver or option that is not there yet, Invalid for a bad one."""
     if driver not in LOG_DRIVERS:
         raise errors.Unsupported(f"HostConfig.LogConfig: log driver '{driver}' is not supported by this engine yet",
                                  action=f"use one of {', '.join(LOG_DRIVERS)}")
-    for key in options:
-        if driver == "none" or key not in LOG_OPTIONS:
-            raise errors.Unsupported(f"HostConfig.LogConfig: unknown log opt '{key}' for {driver} log driver", name=key)
+    if driver == "none" and options:
+        raise errors.Invalid(f"HostConfig.LogConfig: unknown log opt '{min(options)}' for none log driver")
+    log_options.parse(driver, options)
 
 
 def _refusal(field: str, value: Any) -> errors.Unsupported:
