@@ -42,9 +42,13 @@ def test_inspect_has_the_whole_shape(engine: Engine) -> None:
     ref = engine.made(Labels={"a": "b"}, Tty=True, ExposedPorts={"80/tcp": {}, "81/udp": {}})
     record = running(engine, ref)
     record.ports = [model.PublishedPort(proto="tcp", host_ip="0.0.0.0", host_port=8080, container_port=80)]
-    record.endpoints = {"bridge": model.EndpointSettings(ip_address="172.17.0.2", ip_prefix_len=16, mac_address="02:42")}
-    record.mounts = [model.MountPoint(source="/a", destination="/b"),
-                     model.MountPoint(type="volume", name="v", source="/x", destination="/c", driver="local")]
+    record.endpoints = {
+        "bridge": model.EndpointSettings(ip_address="172.17.0.2", ip_prefix_len=16, mac_address="02:42")
+    }
+    record.mounts = [
+        model.MountPoint(source="/a", destination="/b"),
+        model.MountPoint(type="volume", name="v", source="/x", destination="/c", driver="local"),
+    ]
     got = engine.json("GET", f"/containers/{ref}/json?size=1")
     assert (got["Id"], got["Name"], got["Image"]) == (ref, "/c0", IMAGE_ID)
     assert (got["Path"], got["Args"]) == ("sh", ["-c", "a b"])
@@ -80,14 +84,33 @@ def test_list_shows_running_ones_unless_told(engine: Engine) -> None:
 
 
 FILTERS: list[tuple[dict[str, list[str]], str]] = [
-    ({"name": ["^/?a"]}, "a"), ({"name": ["b"]}, "b"), ({"label": ["x"]}, "ab"), ({"label": ["x=1"]}, "a"),
-    ({"label": ["x=1", "y"]}, "a"), ({"label!": ["x=1"]}, "b"), ({"status": ["exited"]}, "b"),
-    ({"status": ["running", "exited"]}, "ab"), ({"exited": ["3"]}, "b"), ({"exited": ["0"]}, ""),
-    ({"ancestor": ["img"]}, "ab"), ({"ancestor": ["nothing"]}, ""), ({"before": ["b"]}, "a"), ({"since": ["a"]}, "b"),
-    ({"volume": ["v"]}, "a"), ({"volume": ["/c"]}, "a"), ({"network": ["none"]}, "b"), ({"network": ["bridge"]}, "a"),
-    ({"publish": ["8080"]}, "a"), ({"publish": ["8000-8100/tcp"]}, "a"), ({"publish": ["8080/udp"]}, ""),
-    ({"expose": ["80"]}, "a"), ({"health": ["none"]}, "ab"), ({"health": ["healthy"]}, ""),
-    ({"is-task": ["true"]}, ""), ({"is-task": ["false"]}, "ab"), ({"isolation": ["default"]}, "ab"),
+    ({"name": ["^/?a"]}, "a"),
+    ({"name": ["b"]}, "b"),
+    ({"label": ["x"]}, "ab"),
+    ({"label": ["x=1"]}, "a"),
+    ({"label": ["x=1", "y"]}, "a"),
+    ({"label!": ["x=1"]}, "b"),
+    ({"status": ["exited"]}, "b"),
+    ({"status": ["running", "exited"]}, "ab"),
+    ({"exited": ["3"]}, "b"),
+    ({"exited": ["0"]}, ""),
+    ({"ancestor": ["img"]}, "ab"),
+    ({"ancestor": ["nothing"]}, ""),
+    ({"before": ["b"]}, "a"),
+    ({"since": ["a"]}, "b"),
+    ({"volume": ["v"]}, "a"),
+    ({"volume": ["/c"]}, "a"),
+    ({"network": ["none"]}, "b"),
+    ({"network": ["bridge"]}, "a"),
+    ({"publish": ["8080"]}, "a"),
+    ({"publish": ["8000-8100/tcp"]}, "a"),
+    ({"publish": ["8080/udp"]}, ""),
+    ({"expose": ["80"]}, "a"),
+    ({"health": ["none"]}, "ab"),
+    ({"health": ["healthy"]}, ""),
+    ({"is-task": ["true"]}, ""),
+    ({"is-task": ["false"]}, "ab"),
+    ({"isolation": ["default"]}, "ab"),
 ]
 
 
@@ -106,36 +129,56 @@ def test_filters(engine: Engine, wanted: dict[str, list[str]], names: str) -> No
         assert "".join(sorted(c["Names"][0][1:] for c in got)) == names
 
 
-@pytest.mark.parametrize(("state", "text"), [
-    (model.State(status="created"), "Created"),
-    (model.State(status="running", started_at=1), "Up 10 seconds"),
-    (model.State(status="paused", started_at=1), "Up 10 seconds (Paused)"),
-    (model.State(status="exited", exit_code=137, started_at=1, finished_at=1), "Exited (137) 10 seconds ago"),
-    (model.State(status="restarting", exit_code=1, started_at=1, finished_at=1), "Restarting (1) 10 seconds ago"),
-    (model.State(status="removing"), "Removal In Progress"), (model.State(status="dead"), "Dead"),
-])
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (model.State(status="created"), "Created"),
+        (model.State(status="running", started_at=1), "Up 10 seconds"),
+        (model.State(status="paused", started_at=1), "Up 10 seconds (Paused)"),
+        (model.State(status="exited", exit_code=137, started_at=1, finished_at=1), "Exited (137) 10 seconds ago"),
+        (model.State(status="restarting", exit_code=1, started_at=1, finished_at=1), "Restarting (1) 10 seconds ago"),
+        (model.State(status="removing"), "Removal In Progress"),
+        (model.State(status="dead"), "Dead"),
+    ],
+)
 def test_status_texts(state: model.State, text: str) -> None:
     assert shapes_container.status(state, 10 * 10**9 + 1) == text
 
 
 def test_a_thousand_containers_are_listed_quickly(engine: Engine) -> None:
     for n in range(1000):
-        record = model.Container(id=f"{n:064x}", name=f"n{n}", created=n, config=model.Config(image="img"),
-                                 host_config=model.HostConfig(), image=IMAGE_ID, image_name="img", path="sh")
+        record = model.Container(
+            id=f"{n:064x}",
+            name=f"n{n}",
+            created=n,
+            config=model.Config(image="img"),
+            host_config=model.HostConfig(),
+            image=IMAGE_ID,
+            image_name="img",
+            path="sh",
+        )
         engine.containers.records[record.id] = record
     start = time.process_time()
     assert len(engine.json("GET", "/containers/json?all=1")) == 1000
     assert time.process_time() - start < 1
 
 
-@pytest.mark.parametrize(("method", "path", "status", "call"), [
-    ("POST", "start", 204, ("start",)), ("POST", "stop?t=3", 204, ("stop", "", 3)),
-    ("POST", "stop?t=-1&signal=INT", 204, ("stop", "INT", -1)), ("POST", "stop", 204, ("stop", "", None)),
-    ("POST", "restart?t=1", 204, ("restart", "", 1)), ("POST", "kill?signal=HUP", 204, ("kill", "HUP")),
-    ("POST", "pause", 204, ("pause",)), ("POST", "unpause", 204, ("unpause",)),
-    ("POST", "rename?name=new", 204, ("rename", "new")), ("POST", "resize?h=24&w=80", 200, ("resize", 24, 80)),
-    ("DELETE", "?force=1&v=1", 204, ("remove", True, False, True)),
-])
+@pytest.mark.parametrize(
+    ("method", "path", "status", "call"),
+    [
+        ("POST", "start", 204, ("start",)),
+        ("POST", "stop?t=3", 204, ("stop", "", 3)),
+        ("POST", "stop?t=-1&signal=INT", 204, ("stop", "INT", -1)),
+        ("POST", "stop", 204, ("stop", "", None)),
+        ("POST", "restart?t=1", 204, ("restart", "", 1)),
+        ("POST", "kill?signal=HUP", 204, ("kill", "HUP")),
+        ("POST", "pause", 204, ("pause",)),
+        ("POST", "unpause", 204, ("unpause",)),
+        ("POST", "rename?name=new", 204, ("rename", "new")),
+        ("POST", "resize?h=24&w=80", 200, ("resize", 24, 80)),
+        ("DELETE", "?force=1&v=1", 204, ("remove", True, False, True)),
+    ],
+)
 def test_verbs(engine: Engine, method: str, path: str, status: int, call: tuple[Any, ...]) -> None:
     ref = engine.made()
     joined = path if path.startswith("?") else f"/{path}"
@@ -145,15 +188,24 @@ def test_verbs(engine: Engine, method: str, path: str, status: int, call: tuple[
     assert unknown == {"message": "No such container: unknown"}
 
 
-@pytest.mark.parametrize(("method", "path", "status", "words"), [
-    ("POST", "resize?h=x&w=1", 400, "height"), ("POST", "resize?h=1", 400, "width"),
-    ("POST", "wait?condition=x", 400, 'invalid condition: "x"'), ("POST", "rename", 400, "may be empty"),
-    ("POST", "stop?t=x", 400, "invalid value for t"), ("GET", "logs", 400, "at least one stream"),
-    ("GET", "export", 501, "docker export"), ("GET", "changes", 501, "docker diff"),
-    ("PUT", "archive?path=/", 501, "docker cp"), ("GET", "attach/ws", 501, "websocket"),
-    ("DELETE", "?link=1", 501, "link"), ("POST", "start?checkpoint=x", 501, "checkpoint"),
-    ("GET", "stats?stream=1&one-shot=1", 400, "one-shot"),
-])
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("POST", "resize?h=x&w=1", 400, "height"),
+        ("POST", "resize?h=1", 400, "width"),
+        ("POST", "wait?condition=x", 400, 'invalid condition: "x"'),
+        ("POST", "rename", 400, "may be empty"),
+        ("POST", "stop?t=x", 400, "invalid value for t"),
+        ("GET", "logs", 400, "at least one stream"),
+        ("GET", "export", 501, "docker export"),
+        ("GET", "changes", 501, "docker diff"),
+        ("PUT", "archive?path=/", 501, "docker cp"),
+        ("GET", "attach/ws", 501, "websocket"),
+        ("DELETE", "?link=1", 501, "link"),
+        ("POST", "start?checkpoint=x", 501, "checkpoint"),
+        ("GET", "stats?stream=1&one-shot=1", 400, "one-shot"),
+    ],
+)
 def test_refusals(engine: Engine, method: str, path: str, status: int, words: str) -> None:
     ref = engine.made()
     joined = path if path.startswith("?") else f"/{path}"
@@ -217,10 +269,14 @@ def hijack(engine: Engine, path: str, *, upgrade: bool, early: bytes = b"", body
     return start.decode(), rest
 
 
-@pytest.mark.parametrize(("tty", "version", "kind"), [
-    (False, 50, "application/vnd.docker.multiplexed-stream"), (False, 41, "application/vnd.docker.raw-stream"),
-    (True, 50, "application/vnd.docker.raw-stream"),
-])
+@pytest.mark.parametrize(
+    ("tty", "version", "kind"),
+    [
+        (False, 50, "application/vnd.docker.multiplexed-stream"),
+        (False, 41, "application/vnd.docker.raw-stream"),
+        (True, 50, "application/vnd.docker.raw-stream"),
+    ],
+)
 @pytest.mark.parametrize("upgrade", [True, False])
 def test_attach_leaves_http(engine: Engine, tty: bool, version: int, kind: str, upgrade: bool) -> None:
     ref = engine.made(Tty=tty, OpenStdin=True)
@@ -262,7 +318,13 @@ def test_exec_inspect_detach_and_resize(engine: Engine) -> None:
     assert engine.execs.sizes == [(10, 20), (3, 4)]
     got = engine.json("GET", f"/exec/{made}/json")
     assert (got["ID"], got["ExitCode"], got["Running"], got["ContainerID"]) == (made, None, False, ref)
-    assert got["ProcessConfig"] == {"tty": True, "entrypoint": "a", "arguments": ["b"], "privileged": False, "user": "u"}
+    assert got["ProcessConfig"] == {
+        "tty": True,
+        "entrypoint": "a",
+        "arguments": ["b"],
+        "privileged": False,
+        "user": "u",
+    }
     assert engine.json("GET", "/exec/unknown/json", status=404)["message"] == "No such exec instance: unknown"
 
 
@@ -298,8 +360,10 @@ SECOND = 10**9
 
 def test_logs_are_framed_a_line_at_a_time(engine: Engine) -> None:
     ref = engine.made()
-    write_log(engine.containers.get(ref), [(1, 5 * SECOND, b"one\ntwo\r\nthree\n"), (2, 6 * SECOND, b"bad\n"),
-                                           (1, 7 * SECOND + 5, b"four\n")])
+    write_log(
+        engine.containers.get(ref),
+        [(1, 5 * SECOND, b"one\ntwo\r\nthree\n"), (2, 6 * SECOND, b"bad\n"), (1, 7 * SECOND + 5, b"four\n")],
+    )
     both = split(logs(engine, ref, "stdout=1&stderr=1"))
     assert both == [(1, b"one\n"), (1, b"two\r\n"), (1, b"three\n"), (2, b"bad\n"), (1, b"four\n")]
     assert split(logs(engine, ref, "stderr=1")) == [(2, b"bad\n")]
@@ -323,7 +387,9 @@ def test_logs_of_a_terminal_are_raw(engine: Engine) -> None:
 def test_logs_without_a_log(engine: Engine) -> None:
     ref = engine.made()
     assert logs(engine, ref, "stdout=1&follow=1") == b""
-    none = engine.json("POST", "/containers/create", {"Image": "img", "HostConfig": {"LogConfig": {"Type": "none"}}}, 201)
+    none = engine.json(
+        "POST", "/containers/create", {"Image": "img", "HostConfig": {"LogConfig": {"Type": "none"}}}, 201
+    )
     said = engine.json("GET", f"/containers/{none['Id']}/logs?stdout=1", status=501)
     assert "does not support reading" in said["message"]
 

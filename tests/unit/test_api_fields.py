@@ -16,22 +16,48 @@ from wharfie.engine import honoured, model
 
 FIELDS: list[tuple[str, str]] = json.loads((Path(__file__).parent / "data" / "container_create_v1.50.json").read_text())
 VALUES: dict[str, Any] = {
-    "string": "word", "boolean": True, "integer": 7, "array of string": ["word"], "array of integer": [7, 8],
-    "array of array": [["word"]], "map of string": {"key": "word"}, "map of object": {"key": {}},
+    "string": "word",
+    "boolean": True,
+    "integer": 7,
+    "array of string": ["word"],
+    "array of integer": [7, 8],
+    "array of array": [["word"]],
+    "map of string": {"key": "word"},
+    "map of object": {"key": {}},
 }
 # What Docker's engine fills in itself and ignores from clients.
 FROM_THE_ENGINE = {
     f"NetworkingConfig.EndpointsConfig.{{}}.{name}"
-    for name in ("NetworkID", "EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
-                 "GlobalIPv6PrefixLen", "DNSNames")
+    for name in (
+        "NetworkID",
+        "EndpointID",
+        "Gateway",
+        "IPAddress",
+        "IPPrefixLen",
+        "IPv6Gateway",
+        "GlobalIPv6Address",
+        "GlobalIPv6PrefixLen",
+        "DNSNames",
+    )
 }
 # What only the client acts on, or what describes the image and not the container.
-CLIENTS_OWN = {"container_id_file", "attach_stdout", "attach_stderr", "attach_stdin", "on_build", "shell", "args_escaped"}
+CLIENTS_OWN = {
+    "container_id_file",
+    "attach_stdout",
+    "attach_stderr",
+    "attach_stdin",
+    "on_build",
+    "shell",
+    "args_escaped",
+}
 # Words by which Docker's own texts name a field.
 WORDS = {"IPv4Address": "IP address"}
 GOOD: dict[str, Any] = {
-    "HostConfig.NetworkMode": "none", "HostConfig.RestartPolicy.Name": "always", "HostConfig.LogConfig.Type": "json-file",
-    "HostConfig.ConsoleSize": [7, 8], "MacAddress": "02:00:00:00:00:01",
+    "HostConfig.NetworkMode": "none",
+    "HostConfig.RestartPolicy.Name": "always",
+    "HostConfig.LogConfig.Type": "json-file",
+    "HostConfig.ConsoleSize": [7, 8],
+    "MacAddress": "02:00:00:00:00:01",
 }
 
 
@@ -66,14 +92,17 @@ def test_each_field_is_kept_or_refused_by_name(engine: Engine, path: str, kind: 
     got = engine.ask("POST", "/v1.50/containers/create", body)
     said = json.loads(got.read())
     if got.status in (400, 501):
-        words = [WORDS.get(w, w).lower() for w in path.split(".") if w not in ("HostConfig", "NetworkingConfig", "[]", "{}")]
+        words = [
+            WORDS.get(w, w).lower() for w in path.split(".") if w not in ("HostConfig", "NetworkingConfig", "[]", "{}")
+        ]
         assert any(word in said["message"].lower() for word in words), said
         return
     assert got.status == 201, said
     assert said["Warnings"] == []
     record = engine.containers.get(said["Id"])
     kept = {
-        **msgspec.to_builtins(record.config), "HostConfig": msgspec.to_builtins(record.host_config),
+        **msgspec.to_builtins(record.config),
+        "HostConfig": msgspec.to_builtins(record.host_config),
         "NetworkingConfig": msgspec.to_builtins(record.networking),
     }
     if path not in FROM_THE_ENGINE:

@@ -69,6 +69,9 @@ def test_pulling_comes_later(engine: Engine) -> None:
     said = engine.json("POST", "/images/create?fromImage=busybox&tag=1", status=404)["message"]
     assert said.startswith("pull access denied for busybox:1")
     assert "docker load" in said
+    said = engine.json("POST", "/images/create?fromImage=docker.io/library/busybox&tag=latest", status=404)["message"]
+    assert said.startswith("pull access denied for busybox:latest")
+    assert engine.json("POST", "/images/create?fromImage=UPPER", status=400)
 
 
 def test_volumes(engine: Engine) -> None:

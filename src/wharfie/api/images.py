@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from wharfie.base import errors, when
-from wharfie.oci import platform
+from wharfie.oci import platform, reference
 from wharfie.web import response
 
 from . import container_filters, faults, query, shapes_image, uploads
@@ -119,10 +119,11 @@ async def _pull(call: Call) -> response.Response:
     name, tag_or_digest = request.value("fromImage"), request.value("tag")
     if tag_or_digest:
         name += f"@{tag_or_digest}" if ":" in tag_or_digest else f":{tag_or_digest}"
-    if name.removeprefix("docker.io/").startswith("wharfie/"):
+    wanted = reference.Reference.parse(name)
+    if wanted.reserved:
         found = await asyncio.to_thread(call.services.images.get, name)
         return _messages([{"status": f"Status: Image is up to date for {next(iter(found.tags), name)}"}])
-    return faults.message(404, f"pull access denied for {name}: {_LATER}")
+    return faults.message(404, f"pull access denied for {wanted.familiar()}: {_LATER}")
 
 
 async def load(call: Call) -> response.Response:
