@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from wharfie.base import errors, when
+from wharfie.drivers import contract
 from wharfie.kernel import process
-from wharfie.oci import spec as oci_spec
 
-from . import record
+from . import record, wire
 from .life import DRAIN_SECONDS
 from .loop import IN
+from .making import Making
 from .streams import Streams
 from .wire import Exit
 
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wharfie.base import paths
-    from wharfie.drivers import contract
 
     from .life import Life
     from .loop import Loop
+    from .making import Family
+
+# An exec that is stuck (its cgroup frozen from outside) must not stop the shim.
+_PATIENCE_SECONDS = 20.0
 
 
 class Exec:
@@ -38,9 +42,10 @@ class Exec:
 class Execs:
     """All of them. `tell` sends an event."""
 
-    def __init__(self, loop: Loop, life: Life, directory: paths.RunDirectory,
+    def __init__(self, loop: Loop, life: Life, directory: paths.RunDirectory, family: Family,
                  tell: Callable[[dict[str, Any]], None]) -> None:
         self._loop = loop
+        self._family = family
         self._life = life
         self._directory = directory
         self._tell = tell
@@ -52,19 +57,20 @@ class Execs:
         NotExecutable, StepFailed; then the socket is still the caller's."""
         container = self._life.running()
         identifier = request["id"]
+        if self._life.paused:
+            raise errors.Conflict(f"Container {container.id} is paused, unpause the container before exec")
         if identifier in self._running:
             raise errors.Conflict(f"exec {identifier} is running", name=identifier)
-        tty = bool(request.get("tty"))
-        asked = oci_spec.parse_process(request["process"], "process").replace(terminal=tty)
         attach = request.get("attach")
-        streams = Streams(self._loop, tty=tty, stdin=bool(request.get("stdin")), log=None, spool_dir=self._spool_dir())
+        streams = Streams(self._loop, tty=bool(request.get("tty")), stdin=bool(request.get("stdin")), log=None,
+                          spool_dir=self._spool_dir())
         try:
-            made = self._life.driver.exec(
-                container, asked, streams.stdio, _size(request.get("console_size")),
-                None if request.get("privileged") else self._life.seccomp)
+            made = self._make(container, request, streams)
         except BaseException:
             streams.close()
             raise
+        finally:
+            self._family.sweep()
         streams.started(made.console)
         one = Exec(identifier, streams, made)
         self._running[identifier] = one
@@ -72,6 +78,24 @@ class Execs:
             streams.attach(fds.pop(0), attach, ends_stdin=True, on_detach=lambda: self._detached(identifier))
         self._loop.watch(made.pidfd, IN, lambda _: self._ended(one))
         return {"pid": made.pid}
+
+    def _make(self, container: contract.Container, request: dict[str, Any], streams: Streams) -> contract.Process:
+        """The process, by a maker of its own."""
+        kinds, spaces = [k for k, _ in container.namespaces], [fd for _, fd in container.namespaces]
+        making = Making()
+        try:
+            result, fds = making.ask(
+                wire.EXEC, [*(fd for fd in streams.stdio if fd >= 0), container.process.pidfd, *spaces],
+                seconds=_PATIENCE_SECONDS,
+                stdio=[n for n, fd in enumerate(streams.stdio) if fd >= 0], namespaces=kinds, id=container.id,
+                process={**request["process"], "terminal": streams.tty}, size=request.get("console_size") or [0, 0],
+                cgroup=container.cgroup.path if container.cgroup is not None else "",
+                filter="" if request.get("privileged") else self._life.filter,
+            )
+        finally:
+            making.close()
+        self._family.known.add(result["pid"])
+        return contract.Process(result["pid"], fds["pidfd"], result["start_time"], fds.get("console", -1))
 
     def resize(self, identifier: str, rows: int, columns: int) -> None:
         """Raises NotFound, Conflict."""
@@ -98,6 +122,7 @@ class Execs:
         if status is None or one.id not in self._running:
             return
         self._loop.forget(one.process.pidfd)
+        self._family.known.discard(one.process.pid)
         os.close(one.process.pidfd)
         kind, number = status
         exit = Exit(number if kind == "exited" else 128 + number, number if kind == "killed" else None, False, "",
@@ -121,6 +146,3 @@ class Execs:
         launch = self._life.launch
         return os.path.dirname(launch.log.path) if launch is not None and launch.log.path else self._directory.root
 
-
-def _size(value: Any) -> tuple[int, int]:
-    return (int(value[0]), int(value[1])) if value else (0, 0)

@@ -6,6 +6,7 @@ kernel and our own code's version of the compiler. The first shim that needs one
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,26 +21,26 @@ if TYPE_CHECKING:
 _INSTRUCTION = 8  # struct sock_filter
 
 
-def program(directory: str, profile: dict[str, Any]) -> bytes:
-    """The BPF program of an OCI `linux.seccomp`. Raises Invalid or OSError for a profile that cannot be."""
-    if not directory:
-        return _compile(profile)
+def ensure(directory: str, profile: dict[str, Any]) -> str:
+    """The file with the BPF program of an OCI `linux.seccomp`, made if it is not there. Raises OSError for a profile
+    that cannot be."""
     path = f"{directory}/{_key(profile)}"
-    try:
-        with open(path, "rb") as f:
-            found = f.read()
-        if found and len(found) % _INSTRUCTION == 0:
-            return found
-    except FileNotFoundError:
-        pass
-    made = _compile(profile)
-    os.makedirs(directory, 0o700, exist_ok=True)
-    atomic.write(path, made, durable=False)
-    return made
+    if not os.path.exists(path):
+        os.makedirs(directory, 0o700, exist_ok=True)
+        atomic.write(path, seccomp.compile(profile, os.uname().machine), durable=False)
+    return path
 
 
-def _compile(profile: dict[str, Any]) -> bytes:
-    return seccomp.compile(profile, os.uname().machine)
+def read(path: str) -> bytes | None:
+    """The program in a file; None for "", no filter. Raises OSError, among them EINVAL: a filter is never skipped
+    because its file is broken."""
+    if not path:
+        return None
+    with open(path, "rb") as f:
+        found = f.read()
+    if not found or len(found) % _INSTRUCTION:
+        raise OSError(errno.EINVAL, "not a seccomp program", path)
+    return found
 
 
 def _key(profile: dict[str, Any]) -> str:

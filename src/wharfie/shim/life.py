@@ -10,18 +10,16 @@ record is written before anybody is told, and after the output has been read to 
 
 from __future__ import annotations
 
-import json
 import os
 
 from wharfie.base import errors, points, when
 from wharfie.drivers import contract, native
-from wharfie.kernel import cgroups, overlay, process
+from wharfie.kernel import cgroups, process
 from wharfie.logs import writer
-from wharfie.oci import spec as oci_spec
-from wharfie.runtime import sandbox
 
-from . import filters, record, replay
+from . import record, replay, wire
 from .loop import IN
+from .making import Making
 from .streams import Streams
 from .wire import BORN, EXITED, PREPARED, RUNNING, Exit, Launch
 
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from wharfie.base import paths
 
     from .loop import Loop, Timer
+    from .making import Family
 
 # How long the output is waited for after the process has ended, when somebody else still holds its pipe (Docker's too).
 DRAIN_SECONDS = 2.0
@@ -41,49 +40,48 @@ DRAIN_SECONDS = 2.0
 class Life:
     """Owns the container. `on_exit` is called once, when the record is on disk."""
 
-    def __init__(self, loop: Loop, directory: paths.RunDirectory, on_exit: Callable[[Exit], None]) -> None:
+    def __init__(self, loop: Loop, directory: paths.RunDirectory, family: Family,
+                 on_exit: Callable[[Exit], None]) -> None:
         self._loop = loop
         self._directory = directory
+        self._family = family
         self._on_exit = on_exit
-        self._made: sandbox.Made | None = None
+        self._driver: contract.Driver = native.Native()
+        self._making: Making | None = None
         self._log: writer.Writer | None = None
         self._deadline: Timer | None = None
-        self._baseline_oom = 0
         self.state = BORN
         self.launch: Launch | None = None
         self.rootfs = -1
         self.streams: Streams | None = None
-        self.driver: contract.Driver = native.Native()
         self.container: contract.Container | None = None
-        self.cgroup: cgroups.Cgroup | None = None
-        self.seccomp: bytes | None = None
+        self.filter = ""
+        self.paused = False
         self.exit: Exit | None = None
 
     # ---- prepare ----
 
     def prepare(self, launch: Launch) -> tuple[dict[str, Any], list[str], list[int]]:
-        """Make sandbox, rootfs and streams. Raises WharfieError, OSError; what was made is closed with the shim."""
+        """Make sandbox, rootfs and streams. Raises WharfieError, OSError; what was made is closed with the shim. The
+        answer's descriptors but "rootfs" are the caller's to close."""
         self._need(BORN, "prepare")
         if launch.driver != "native":
             raise errors.Unsupported(f"unknown runtime: {launch.driver}", name=launch.driver)
         self.launch = launch
-        self._made = sandbox.make(launch.namespaces.asdict(), _idmap(launch))
-        points.reach("shim.sandbox.made")
-        self.rootfs = overlay.mount(overlay.Rootfs.from_dict(launch.rootfs), self._made.sandbox.user)
-        points.reach("shim.rootfs.made")
+        self._making = Making()
+        _, made = self._making.ask(wire.PREPARE, namespaces=launch.namespaces.asdict(), rootfs=launch.rootfs)
+        self.rootfs = made["rootfs"]
         self._log = writer.open_writer(launch.log.driver, launch.log.path, launch.log.config)
         self.streams = Streams(self._loop, tty=launch.tty, stdin=launch.open_stdin, log=self._log,
                                spool_dir=os.path.dirname(launch.log.path) if self._log else "")
         self.state = PREPARED
-        named = {"net": self._made.sandbox.net, "netlink": self._made.netlink, "rootfs": self.rootfs}
-        named = {k: v for k, v in named.items() if v >= 0}
-        return {}, list(named), list(named.values())
+        return {}, list(made), list(made.values())
 
     # ---- start ----
 
     def start(self, spec_name: str, open_ports: Callable[[], None]) -> dict[str, Any]:
-        """Make the process, open the ports, let it go. Raises NoCommand, NotExecutable, Invalid, StepFailed; then the
-        container has exited for good."""
+        """Open the ports, make the process and let it go. Raises NoCommand, NotExecutable, Invalid, StepFailed; then
+        the container has exited for good."""
         self._need(PREPARED, "start")
         points.reach("shim.start.asked")
         try:
@@ -93,51 +91,33 @@ class Life:
             raise
 
     def _start(self, spec_name: str, open_ports: Callable[[], None]) -> dict[str, Any]:
-        launch, streams, sandboxed = self._parts()
-        with open(f"{self._directory.root}/{os.path.basename(spec_name)}", "rb") as f:
-            spec = oci_spec.parse(json.loads(f.read()))
-        if spec.linux.seccomp:
-            self.seccomp = filters.program(launch.seccomp_dir, spec.linux.seccomp)
-            spec = spec.replace(linux=spec.linux.replace(seccomp=None))
-        self.cgroup = self._make_cgroup(spec)
-        points.reach("shim.cgroup.made")
-        created = self.driver.create(contract.Bundle(
-            id=launch.id, spec=spec, rootfs=self.rootfs, sandbox=sandboxed, cgroup=self.cgroup,
-            seccomp=self.seccomp, idmap=_idmap(launch), terminal_size=launch.console_size,
-        ), streams.stdio)
-        self.container = created.container
-        init = created.process
-        streams.started(init.console)
-        record.write_init(self._directory, init.pid, init.start_time)
+        assert self.launch is not None
+        assert self.streams is not None
+        assert self._making is not None
         open_ports()
-        self.driver.start(created)
+        stdio = self.streams.stdio
+        result, fds = self._making.ask(
+            wire.START, [fd for fd in stdio if fd >= 0], stdio=[n for n, fd in enumerate(stdio) if fd >= 0],
+            launch=self.launch.asdict(), directory=self._directory.root, spec=spec_name,
+        )
         at = when.now()
+        init = contract.Process(result["pid"], fds.pop("pidfd"), result["start_time"], fds.pop("console", -1))
+        cgroup = cgroups.Cgroup(self.launch.cgroup) if result["cgroup"] else None
+        self.container = contract.Container(self.launch.id, init, tuple(fds.items()), cgroup)
+        self.filter = result["filter"]
+        self.streams.started(init.console)
         self.state = RUNNING
-        self._drop_sandbox()
+        self._family.known.add(init.pid)
+        self._end_making()
         self._loop.watch(init.pidfd, IN, self._ended)
         self._loop.after(0, lambda: points.reach("shim.start.answered"))
         return {"pid": init.pid, "start_time": init.start_time, "started_at": at}
 
-    def _parts(self) -> tuple[Launch, Streams, contract.Sandbox]:
-        """What prepare made."""
-        assert self.launch is not None
-        assert self.streams is not None
-        assert self._made is not None
-        return self.launch, self.streams, self._made.sandbox
-
-    def _make_cgroup(self, spec: oci_spec.Spec) -> cgroups.Cgroup | None:
-        assert self.launch is not None
-        if not self.launch.cgroup:
-            return None
-        made = cgroups.Cgroup(self.launch.cgroup)
-        if made.layout.mode == "none":
-            return None
-        self.cgroup = made
-        made.create()
-        if spec.linux.resources:
-            made.apply(spec.linux.resources)
-        self._baseline_oom = made.oom_count()
-        return made
+    def _end_making(self) -> None:
+        if self._making is not None:
+            self._making.close()
+            self._making = None
+        self._family.sweep()
 
     def _give_up(self, error: BaseException) -> None:
         """A start that failed: nothing half-made remains."""
@@ -150,18 +130,19 @@ class Life:
     def _ended(self, _events: int) -> None:
         assert self.container is not None
         assert self.streams is not None
-        init = self.container.process
+        init, cgroup = self.container.process, self.container.cgroup
         status = process.waitid_pidfd(init.pidfd)
         if status is None:
             return
         points.reach("shim.exit.reaped")
         self._loop.forget(init.pidfd)
+        self._family.known.discard(init.pid)
         kind, number = status
-        oom = self.cgroup is not None and self.cgroup.oom_count() > self._baseline_oom
+        oom = cgroup is not None and cgroup.oom_count() > 0
         self.exit = Exit(number if kind == "exited" else 128 + number, number if kind == "killed" else None, oom, "",
                          when.now())
-        if self.cgroup is not None and self.cgroup.populated():
-            self.driver.kill(self.container)  # no pid namespace of its own: whoever is left goes too
+        if cgroup is not None and cgroup.populated():
+            self._driver.kill(self.container)  # no pid namespace of its own: whoever is left goes too
         self.streams.outlet.pump()
         if self.streams.outlet.ended:
             self._settle(self.exit)
@@ -191,28 +172,27 @@ class Life:
         self._clean()
 
     def _clean(self) -> None:
+        self._end_making()
         if self.container is not None:
             os.close(self.container.process.pidfd)
-            self.driver.delete(self.container)
+            self._driver.delete(self.container)
             self.container = None
-        self._drop_sandbox()
         if self.rootfs >= 0:
             os.close(self.rootfs)
             self.rootfs = -1
-        if self.cgroup is not None:
-            try:
-                self.cgroup.delete()
-            except OSError:
-                pass  # found again by name at the engine's start
-            self.cgroup = None
+        self._remove_cgroup()
 
-    def _drop_sandbox(self) -> None:
-        if self._made is None:
+    def _remove_cgroup(self) -> None:
+        if self.launch is None or not self.launch.cgroup:
             return
-        made, self._made = self._made, None
-        sandbox.close(made.sandbox)
-        if made.netlink >= 0:
-            os.close(made.netlink)
+        try:
+            group = cgroups.Cgroup(self.launch.cgroup)
+            if group.populated():
+                group.kill()
+            self._family.sweep()
+            group.delete()
+        except OSError:
+            pass  # found again by name at the engine's start
 
     # ---- while it lives ----
 
@@ -225,10 +205,10 @@ class Life:
 
     def limits(self) -> cgroups.Cgroup:
         """Its control group. Raises Conflict, or Unsupported where there is none."""
-        self.running()
-        if self.cgroup is None:
+        cgroup = self.running().cgroup
+        if cgroup is None:
             raise errors.Unsupported("this host has no control groups")
-        return self.cgroup
+        return cgroup
 
     def root(self) -> int:
         """The rootfs fd. Raises Conflict when there is none (any more)."""
@@ -257,9 +237,3 @@ class Life:
         if self.state != state:
             raise errors.Conflict(f"{verb} needs a shim that is {state}; this one is {self.state}")
 
-
-def _idmap(launch: Launch) -> overlay.IdMap | None:
-    user = launch.namespaces.user
-    if not user:
-        return None
-    return overlay.IdMap.from_dict({"uids": user["uid_map"], "gids": user["gid_map"]})

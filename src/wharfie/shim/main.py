@@ -21,6 +21,7 @@ from .connections import Connections
 from .execs import Execs
 from .life import Life
 from .loop import Loop
+from .making import Family
 from .ports import Ports
 from .verbs import Verbs
 from .wire import BORN, EXITED, PREPARED, RUNNING, Exit
@@ -68,9 +69,10 @@ class Shim:
     def __init__(self, directory: paths.RunDirectory) -> None:
         self.loop = Loop()
         self._patience = 0.01
-        self.life = Life(self.loop, directory, self._exited)
-        self.execs = Execs(self.loop, self.life, directory, self._tell)
-        self.ports = Ports(self.loop)
+        self.family = Family()
+        self.life = Life(self.loop, directory, self.family, self._exited)
+        self.execs = Execs(self.loop, self.life, directory, self.family, self._tell)
+        self.ports = Ports(self.loop, self.family)
         verbs = Verbs(self.life, self.execs, self.ports, self._tell, self._bye)
         self.connections = Connections(self.loop, verbs.handle, self._hello, self._lonely)
 

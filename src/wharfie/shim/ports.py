@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .loop import Loop, Timer
+    from .making import Family
 
 _PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 5.0
@@ -28,8 +29,9 @@ _MAX_PAUSE_SECONDS = 5.0
 class Ports:
     """Owns the listeners and the gate."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, family: Family) -> None:
         self._loop = loop
+        self._family = family
         self._rules: list[gate.Rule] = []
         self._fds: list[int] = []
         self._pidfd = -1
@@ -61,7 +63,8 @@ class Ports:
             self._loop.forget(self._pidfd)
             process.waitid_pidfd(self._pidfd, block=True)
             os.close(self._pidfd)
-            self._pidfd = -1
+            self._family.known.discard(self.pid)
+            self._pidfd, self.pid = -1, 0
 
     def _fork(self) -> None:
         self._timer = None
@@ -70,6 +73,7 @@ class Ports:
         if not pid:
             _become(self._rules, self._fds, mine)
         self.pid, self._pidfd = pid, pidfd
+        self._family.known.add(pid)
         self._loop.watch(pidfd, IN, self._ended)
 
     def _ended(self, _events: int) -> None:
@@ -77,6 +81,7 @@ class Ports:
             return
         self._loop.forget(self._pidfd)
         os.close(self._pidfd)
+        self._family.known.discard(self.pid)
         self._pidfd, self.pid = -1, 0
         if self._rules:
             self._timer = self._loop.after(self._pause, self._again)

@@ -7,7 +7,6 @@ import os
 
 from wharfie.base import errors, frames
 from wharfie.kernel import pty
-from wharfie.runtime import bundle
 
 from .attacher import Attacher
 from .detach import Scanner, parse
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Streams:
-    """Made before the process; `stdio` goes to the driver, then `started`."""
+    """Made before the process; `stdio` goes to the maker (-1: none), then `started`."""
 
     def __init__(self, loop: Loop, *, tty: bool, stdin: bool, log: writer.Writer | None, spool_dir: str) -> None:
         """tty: one pty, known only once the process is made; stdin: whether it has one at all."""
@@ -36,7 +35,7 @@ class Streams:
         self.inlet = Inlet(loop) if stdin else None
         self.console = -1
         self._theirs: list[int] = []
-        self.stdio = bundle.Stdio() if tty else self._pipes()
+        self.stdio = (-1, -1, -1) if tty else self._pipes()
 
     def started(self, console: int) -> None:
         """The process exists: close its ends, take the pty's master (ours now)."""
@@ -85,7 +84,7 @@ class Streams:
             raise errors.Conflict("the process has no terminal")
         pty.set_size(self.console, rows, columns)
 
-    def _pipes(self) -> bundle.Stdio:
+    def _pipes(self) -> tuple[int, int, int]:
         stdin = -1
         if self.inlet is not None:
             stdin, mine = os.pipe2(os.O_CLOEXEC)
@@ -99,7 +98,7 @@ class Streams:
             self.outlet.add(mine, stream)
             self._theirs.append(theirs)
             ends.append(theirs)
-        return bundle.Stdio(stdin, *ends)
+        return stdin, ends[0], ends[1]
 
     def _close_theirs(self) -> None:
         for fd in self._theirs:

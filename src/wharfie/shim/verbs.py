@@ -92,10 +92,12 @@ class Verbs:
 
     def _pause(self, _message: Message, _fds: list[int]) -> Answer:
         self._life.limits().freeze()
+        self._life.paused = True
         return {}, [], []
 
     def _resume(self, _message: Message, _fds: list[int]) -> Answer:
         self._life.limits().thaw()
+        self._life.paused = False
         return {}, [], []
 
     def _stats(self, _message: Message, _fds: list[int]) -> Answer:

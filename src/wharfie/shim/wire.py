@@ -159,9 +159,18 @@ def raise_for(message: dict[str, Any]) -> dict[str, Any]:
     """The "ok" of an answer; an error in it is raised as what it means (`base.errors`)."""
     error = message.get("error")
     if error is not None:
-        raise errors.from_wire(str(error.get("kind", "internal")), str(error.get("message", "")))
+        raise revive(error)
     result = message.get("ok")
     return result if isinstance(result, dict) else {}
+
+
+def revive(error: dict[str, Any]) -> errors.WharfieError:
+    """The error that `describe` described; errno, step and path stay with it for the next hop."""
+    made = errors.from_wire(str(error.get("kind", "internal")), str(error.get("message", "")))
+    for name in ("errno", "step", "path"):
+        if name in error:
+            setattr(made, name, error[name])
+    return made
 
 
 # ---- launch --------------------------------------------------------------------------------------------------------

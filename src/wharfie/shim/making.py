@@ -1,0 +1,95 @@
+"""The shim's side of its maker: fork it, ask it, reap it and whatever else it leaves."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+
+from wharfie.base import errors, points
+from wharfie.kernel import namespaces, process
+
+from . import maker, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+# Reached in the maker, on the shim's behalf: where a test ends the maker there, the shim ends too.
+_POINTS = ("shim.sandbox.made", "shim.rootfs.made", "shim.cgroup.made", "shim.init.cloned", "shim.init.ready")
+
+
+class Making:
+    """One maker. `ask` blocks: the kernel's answer is a few milliseconds away, and the shim has nobody to serve that
+    would notice."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        try:
+            pid, self._pidfd = namespaces.clone3(0)
+        except OSError:
+            mine.close()
+            theirs.close()
+            raise
+        if not pid:
+            _become(theirs, parent)
+        theirs.close()
+        self._sock = mine
+
+    def ask(self, op: str, fds: Sequence[int] = (), *, seconds: float | None = None,
+            **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
+        """The result and its descriptors by name, now the caller's. Raises what the maker's error means; Unavailable
+        when it died or did not answer within `seconds`."""
+        try:
+            wire.send(self._sock, {"op": op, **fields}, fds)
+            if seconds is not None and not select.select([self._sock], [], [], seconds)[0]:
+                raise errors.Unavailable(f"{op} did not end within {seconds:.0f} s")
+            got = wire.recv(self._sock)
+        except OSError:
+            got = None
+        if got is None:
+            for point in _POINTS:
+                points.reach(point)
+            raise errors.Unavailable(f"the maker died during {op}")
+        message, out = got
+        return wire.raise_for(message), wire.named(message, out)
+
+    def close(self) -> None:
+        """It ends; blocks until it has. Idempotent."""
+        if self._pidfd < 0:
+            return
+        self._sock.close()
+        process.kill_pidfd(self._pidfd)
+        process.waitid_pidfd(self._pidfd, block=True)
+        os.close(self._pidfd)
+        self._pidfd = -1
+
+
+def _become(channel: socket.socket, parent: int) -> NoReturn:
+    try:
+        maker.run(channel.detach(), parent)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(1)
+
+
+class Family:
+    """The children of this process. `known` are the pids of those that somebody watches by pidfd."""
+
+    def __init__(self) -> None:
+        self.known: set[int] = set()
+
+    def sweep(self) -> None:
+        """Reap the others: middle processes of a join, orphans of a shared pid namespace."""
+        try:
+            while (seen := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if seen.si_pid in self.known:
+                    return  # its own pidfd will say so; what is behind it waits for the next sweep
+                os.waitpid(seen.si_pid, 0)
+        except ChildProcessError:
+            pass
