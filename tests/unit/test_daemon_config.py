@@ -80,7 +80,7 @@ def test_the_file(tmp_path: Path) -> None:
             "data-root": "/d",
             "debug": True,
             "dns": ["8.8.8.8"],
-            "log-opts": {"max-file": "2"},
+            "log-opts": {"max-file": "2", "max-size": "1m"},
             "colour": "blue",
             "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1, "Hard": 2}},
             "default-address-pools": [{"base": "10.2.0.0/16", "size": 24}],

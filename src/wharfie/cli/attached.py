@@ -94,4 +94,4 @@ def detach_keys(session: Session, given: str) -> bytes:
 def check_terminal(*, stdin: bool, tty: bool) -> None:
     """Refuse -it without a terminal, as docker does. Raises errors.Invalid."""
     if stdin and tty and not terminal.is_terminal(0):
-        raise errors.Invalid("cannot attach stdin to a TTY-enabled container because stdin is not a terminal")
+        raise errors.Invalid("the input device is not a TTY")

@@ -95,32 +95,35 @@ def _size(c: dict[str, Any]) -> str:
 
 
 def ports(found: list[dict[str, Any]]) -> str:
-    """"0.0.0.0:80->80/tcp, [::]:80->80/tcp, 53/udp": neighbours with the same address join into ranges."""
+    """"53/udp, 0.0.0.0:80-81->80-81/tcp, [::]:8080->80/tcp": ranges of equal ports first, then what is mapped to
+    another port, which docker never joins."""
     runs: list[list[Any]] = []
-    key = sorted(found, key=lambda p: (p["PrivatePort"], p.get("IP") or "", p.get("PublicPort") or 0, p["Type"]))
-    for port in sorted(key, key=lambda p: (p.get("IP") or "", p["Type"], p["PrivatePort"], p.get("PublicPort") or 0)):
-        public = port.get("PublicPort") or 0
-        head = (port.get("IP") or "", port["Type"], bool(public))
-        last = runs[-1] if runs else None
-        if last and last[0] == head and last[2] + 1 == port["PrivatePort"] and (not public or last[4] + 1 == public):
-            last[2], last[4] = port["PrivatePort"], public
-        else:
-            runs.append([head, port["PrivatePort"], port["PrivatePort"], public, public])
+    current: dict[tuple[str, str], list[Any]] = {}
+    mapped: list[str] = []
+    for port in sorted(found, key=_port_order):
+        address, private, public = port.get("IP") or "", port["PrivatePort"], port.get("PublicPort") or 0
+        if address and public != private:
+            mapped.append(f"{_outside(address)}:{public}->{private}/{port['Type']}")
+            continue
+        run = current.get((address, port["Type"]))
+        if run is not None and run[3] + 1 == private:
+            run[3] = private
+        elif run is None or run[3] != private:
+            current[address, port["Type"]] = run = [address, port["Type"], private, private]
+            runs.append(run)
     shown = []
-    for (address, kind, published), low, high, public_low, public_high in sorted(runs, key=_port_order):
-        inside = f"{low}" if low == high else f"{low}-{high}"
-        if published:
-            outside = f"{public_low}" if public_low == public_high else f"{public_low}-{public_high}"
-            where = f"[{address}]" if ":" in address else address
-            shown.append(f"{where}:{outside}->{inside}/{kind}")
-        else:
-            shown.append(f"{inside}/{kind}")
-    return ", ".join(shown)
+    for address, kind, low, high in runs:
+        span = f"{low}" if low == high else f"{low}-{high}"
+        shown.append(f"{_outside(address)}:{span}->{span}/{kind}" if address else f"{span}/{kind}")
+    return ", ".join(shown + mapped)
 
 
-def _port_order(run: list[Any]) -> tuple[Any, ...]:
-    (address, kind, published), low, _, public, _ = run
-    return (not published, low, kind, public, address)
+def _port_order(port: dict[str, Any]) -> tuple[int, str, int, str]:
+    return port["PrivatePort"], port.get("IP") or "", port.get("PublicPort") or 0, port["Type"]
+
+
+def _outside(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _port(session: Session, parsed: flags.Parsed) -> int:
@@ -130,7 +133,7 @@ def _port(session: Session, parsed: flags.Parsed) -> int:
         port, _, kind = parsed.args[1].partition("/")
         wanted = f"{port}/{kind or 'tcp'}"
         if not found.get(wanted):
-            raise Exit(1, f"no public port '{parsed.args[1]}' published for {container}")
+            raise Exit(1, f"Error: No public port '{parsed.args[1]}' published for {container}")
         for binding in found[wanted]:
             say(_binding(binding))
         return 0
@@ -142,7 +145,7 @@ def _port(session: Session, parsed: flags.Parsed) -> int:
 
 def _binding(binding: dict[str, str]) -> str:
     address = binding["HostIp"] or "0.0.0.0"
-    return f"[{address}]:{binding['HostPort']}" if ":" in address else f"{address}:{binding['HostPort']}"
+    return f"{_outside(address)}:{binding['HostPort']}"
 
 
 def _top(session: Session, parsed: flags.Parsed) -> int:

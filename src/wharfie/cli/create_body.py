@@ -18,7 +18,7 @@ _CONFIG_TEXT = {"domainname": "Domainname", "hostname": "Hostname", "stop-signal
 _HOST_TEXT = {"cgroupns": "CgroupnsMode", "cidfile": "ContainerIDFile", "ipc": "IpcMode", "isolation": "Isolation",
               "pid": "PidMode", "runtime": "Runtime", "userns": "UsernsMode", "uts": "UTSMode",
               "volume-driver": "VolumeDriver"}
-_HOST_LIST = {"add-host": "ExtraHosts", "cap-add": "CapAdd", "cap-drop": "CapDrop", "dns": "Dns",
+_HOST_LIST = {"add-host": "ExtraHosts", "dns": "Dns",
               "dns-search": "DnsSearch", "group-add": "GroupAdd", "volumes-from": "VolumesFrom"}
 _HOST_BOOL = {"privileged": "Privileged", "publish-all": "PublishAllPorts", "read-only": "ReadonlyRootfs",
               "rm": "AutoRemove", "init": "Init"}
@@ -26,9 +26,10 @@ _HOST_MAP = {"storage-opt": "StorageOpt", "sysctl": "Sysctls", "annotation": "An
 # groups of flags, by the module that reads them
 _NETWORK = frozenset(("network", "ip", "ip6", "mac-address", "network-alias", "link-local-ip", "link"))
 _MOUNTS = frozenset(("volume", "tmpfs", "mount"))
+_CAPABILITIES = frozenset(("cap-add", "cap-drop"))
 _PORTS = frozenset(("publish", "expose"))
 _TEXTS = frozenset(("env", "env-file", "label", "label-file"))
-_NO_RESOURCES = (_NETWORK | _MOUNTS | _PORTS | _TEXTS | frozenset(_CONFIG_TEXT) | frozenset(_HOST_TEXT)
+_NO_RESOURCES = (_NETWORK | _CAPABILITIES | _MOUNTS | _PORTS | _TEXTS | frozenset(_CONFIG_TEXT) | frozenset(_HOST_TEXT)
                  | frozenset(_HOST_LIST) | frozenset(_HOST_BOOL) | frozenset(
     ("tty", "interactive", "detach", "entrypoint", "name", "attach", "sig-proxy", "detach-keys", "pull", "quiet")))
 _STREAMS = ("stdin", "stdout", "stderr")
@@ -161,6 +162,9 @@ def _host(parsed: flags.Parsed) -> dict[str, Any]:
             host[_HOST_BOOL[name]] = parsed.on(name)
         elif name in _HOST_MAP:
             host[_HOST_MAP[name]] = _pairs(parsed.all(name))
+    if parsed.changed & _CAPABILITIES:
+        add, drop = capabilities(parsed.all("cap-add"), parsed.all("cap-drop"))
+        host.update({k: v for k, v in (("CapAdd", add), ("CapDrop", drop)) if v})
     options = parsed.all("dns-option") + parsed.all("dns-opt")
     if options:
         host["DnsOptions"] = options
@@ -176,6 +180,20 @@ def _host(parsed: flags.Parsed) -> dict[str, Any]:
         host["RestartPolicy"] = policy
     _security(parsed.all("security-opt"), host)
     return host
+
+
+def capabilities(add: list[str], drop: list[str]) -> tuple[list[str], list[str]]:
+    """What docker's client makes of --cap-add and --cap-drop: full names, sorted, ALL swallows the others, and what is
+    added is not dropped."""
+    added, dropped = ({_capability(c) for c in names} for names in (add, drop))
+    added = {"ALL"} if "ALL" in added else added
+    dropped = {"ALL"} if "ALL" in dropped else dropped
+    return sorted(added), sorted(dropped - added)
+
+
+def _capability(name: str) -> str:
+    name = name.strip().upper()
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
 
 
 def _pairs(items: list[str]) -> dict[str, str]:

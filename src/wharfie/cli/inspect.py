@@ -54,10 +54,14 @@ def _template(found: list[Any], form: str) -> None:
 
     try:
         template = text.Template(form, missing="error")
-        for item in found:
-            sys.stdout.write(template.render(item) + "\n")
     except errors.Invalid as error:
-        raise Exit(1, f"template parsing error: {error.message}") from error
+        raise Exit(64, f"template parsing error: {error.message}") from error
+    for item in found:
+        try:
+            sys.stdout.write(template.render(item) + "\n")
+        except errors.Invalid as error:
+            sys.stdout.write("\n")
+            raise Exit(1, f"template parsing error: {error.message}") from error
 
 
 def _one_kind(kind: str) -> Callable[[Session, flags.Parsed], int]:
@@ -75,7 +79,7 @@ def _one_kind(kind: str) -> Callable[[Session, flags.Parsed], int]:
 def _any(session: Session, parsed: flags.Parsed) -> int:
     wanted = parsed.text("type")
     if wanted and wanted not in _FINDERS:
-        raise Exit(1, f'unknown type: {wanted}: must be one of "container", "image", "network", "volume"')
+        raise Exit(1, f'unknown type: "{wanted}": must be one of "container", "image", "network", "volume"')
 
     def find(name: str) -> Any:
         for kind, finder in _FINDERS.items():

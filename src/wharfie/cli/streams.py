@@ -41,10 +41,11 @@ class Conversation:
         self._signals = signals
         self._on_signal = on_signal
         self._poll = select.poll()
-        self._output(residue)
+        self._residue = residue
 
     def run(self) -> None:
         """Until the container's side ends. Raises Detached, BrokenPipeError (our own reader has gone)."""
+        self._output(self._residue)
         sock = self._sock
         sock.setblocking(False)
         fd = sock.fileno()

@@ -62,8 +62,8 @@ class Listing:
 
 def parsing_error(error: errors.Invalid) -> Exit:
     """docker's words for a template that does not parse; what fails on the data is said plainly."""
-    where = "template parsing error: " if "executing" not in error.message else ""
-    return Exit(1, where + error.message)
+    what = "execute" if "executing" in error.message else "parse"
+    return Exit(1, f"failed to {what} template: {error.message}")
 
 
 def _json(row: Row) -> str:
