@@ -16,6 +16,7 @@ import pytest
 
 from tests import inventory
 from tests.hosts import IMAGE, Daemon
+from wharfie.base.paths import DataRoot
 
 pytestmark = pytest.mark.needs("root", "busybox")
 SAMPLE = os.environ.get("WHARFIE_SOAK") == "sample"
@@ -23,12 +24,12 @@ SAMPLE = os.environ.get("WHARFIE_SOAK") == "sample"
 
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
-    before = inventory.take()
-    with Daemon() as d:
+    made = Daemon()
+    words = (str(made.root), made.namespace, DataRoot(str(made.data)).instance)
+    before = inventory.take([str(made.root)])
+    with made as d:
         yield d
-    deadline = time.monotonic() + 10
-    while (left := inventory.diff(before, inventory.take())) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    left = inventory.settled(before, [str(made.root)], words=words)
     assert not left, left
 
 
