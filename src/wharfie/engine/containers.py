@@ -69,6 +69,7 @@ class Containers:
             live.drop_parked()
             if live.link is not None:
                 live.link.close()
+        await self._services.records.flush()
         await self._services.events.flush()
 
     def alive(self) -> int:

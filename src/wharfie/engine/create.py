@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 from wharfie.base import errors, ids, points, when
 from wharfie.images import image as image_values
+from wharfie.oci import digest
 
 from . import checks, merge, mounts, names, told
 from .model import Config, Container, HostConfig, LogConfig, MountPoint, NetworkingConfig
@@ -31,7 +32,7 @@ class Creation:
         self._complete(config, host)
         warnings = checks.check(config, host, networking, services.host)
         _check_networks(host, networking)
-        image = await asyncio.to_thread(self._image, config.image, platform)
+        image = await self._image(config.image, platform)
         config.env = config.env or []
         had_health = config.healthcheck
         merge.with_image(config, _image_config(image))
@@ -44,11 +45,8 @@ class Creation:
         async with AsyncExitStack() as undo:
             services.records.take_name(record.name, record.id)
             undo.callback(services.records.free_name, record.name, record.id)
-            rootfs = await asyncio.to_thread(services.storage.snapshots.prepare, record.id, image.config.diff_ids)
             undo.push_async_callback(asyncio.to_thread, services.storage.snapshots.remove, record.id)
-            points.reach("engine.create.snapshot")
-            await asyncio.to_thread(self._make_mounts, record, planned, rootfs, undo)
-            points.reach("engine.create.volumes")
+            await asyncio.to_thread(self._make_storage, record, planned, image.config.diff_ids, undo)
             await services.records.add(record)
             undo.pop_all()
         points.reach("engine.create.recorded")
@@ -69,10 +67,13 @@ class Creation:
         host.restart_policy.name = host.restart_policy.name or "no"
         host.shm_size = host.shm_size or settings.shm_size
 
-    def _image(self, ref: str, platform: str) -> Any:
+    async def _image(self, ref: str, platform: str) -> image_values.Image:
         if not ref:
             raise errors.Invalid("no image specified")
-        image = self._services.images.get(ref)
+        try:
+            image = self._services.images.get(ref, make=False)  # a look into the database: no thread for that
+        except errors.NotFound:
+            image = await asyncio.to_thread(self._services.images.get, ref)
         wanted = [p for p in platform.split("/") if p]
         have = image.config.platform
         if wanted and (wanted[0] != have.os or (len(wanted) > 1 and wanted[1] != have.architecture)):
@@ -116,10 +117,13 @@ class Creation:
             cgroup=f"/{parent}/{identifier}" if parent else f"{services.settings.cgroup_base}/{identifier}",
         )
 
-    def _make_mounts(
-        self, record: Container, planned: list[mounts.Planned], rootfs: Any, undo: AsyncExitStack
+    def _make_storage(
+        self, record: Container, planned: list[mounts.Planned], diff_ids: Sequence[digest.Digest], undo: AsyncExitStack
     ) -> None:
-        """In a thread: volumes made on use and filled from the image, missing bind sources made as Docker does."""
+        """In a thread: the writable layer; volumes made on use and filled from the image; missing bind sources made as
+        Docker does."""
+        rootfs = self._services.storage.snapshots.prepare(record.id, diff_ids)
+        points.reach("engine.create.snapshot")
         for one in planned:
             if one.kind == mounts.VOLUME:
                 one = self._make_volume(record, one, rootfs, undo)
@@ -127,6 +131,7 @@ class Creation:
                 _check_source(one)
             record.planned.append(one.asdict())
             record.mounts.append(_mount_point(one, self._services.volumes))
+        points.reach("engine.create.volumes")
 
     def _make_volume(
         self, record: Container, one: mounts.Planned, rootfs: Any, undo: AsyncExitStack

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import msgspec
 
 from wharfie.base import errors, ids
@@ -12,14 +15,20 @@ from .model import Container
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Container)
 _MIN_PREFIX = 1
+_SOON = 0.003
+_UPDATE = "UPDATE containers SET name = ?, record = ? WHERE id = ?"
 
 
 class Records:
     """Finds containers by id, unique id prefix or name. Names are taken in memory first, so that two creates at once
     cannot both pass."""
 
-    def __init__(self, store: database.Database) -> None:
+    def __init__(self, store: database.Database, log: Callable[[str], None] = lambda line: None) -> None:
         self._database = store
+        self._log = log
+        self._unsaved: dict[str, Container] = {}
+        self._flushing: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._by_id: dict[str, Container] = {}
         self._names: dict[str, str] = {}
 
@@ -85,12 +94,36 @@ class Records:
 
     async def save(self, record: Container, *, durable: bool = False) -> None:
         """Write a changed record. Nothing happens for one that has been removed meanwhile."""
-        if record.id not in self._by_id:
-            return
-        await self._database.write(
-            "UPDATE containers SET name = ?, record = ? WHERE id = ?", (record.name, _encode(record), record.id),
-            durable=durable,
-        )
+        if record.id in self._by_id:
+            await self._database.write(_UPDATE, (record.name, _encode(record), record.id), durable=durable)
+
+    def save_soon(self, record: Container) -> None:
+        """`save` a moment later, together with others: for changes that the run directory can tell again after a crash.
+        Whoever removes that directory awaits `flush` first."""
+        self._unsaved[record.id] = record
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(_SOON, self._start_flush)
+
+    async def flush(self) -> None:
+        """Write what `save_soon` was told. A record is encoded when it is handed over, so a later write always has
+        the later state."""
+        unsaved, self._unsaved = self._unsaved, {}
+        rows: list[database.Statement] = [
+            (_UPDATE, (r.name, _encode(r), r.id)) for r in unsaved.values() if r.id in self._by_id
+        ]
+        if rows:
+            await self._database.write_many(rows)
+
+    def _start_flush(self) -> None:
+        self._flushing = None
+        task = asyncio.get_running_loop().create_task(self.flush())
+        self._tasks.add(task)
+        task.add_done_callback(self._flushed)
+
+    def _flushed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log(f"records could not be written: {error}")
 
     async def delete(self, record: Container) -> None:
         """Forget a container, durably."""

@@ -63,7 +63,7 @@ class Removal:
             raise errors.Conflict(f"removal of container {record.id} is already in progress", name=record.id)
         states.move(record, states.REMOVING)
         try:
-            await self._services.records.save(record)
+            self._services.records.save_soon(record)
             if live.teardown is not None:
                 await asyncio.wait([live.teardown])
             await asyncio.to_thread(self._services.storage.snapshots.remove, record.id)

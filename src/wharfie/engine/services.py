@@ -55,5 +55,5 @@ class Services:
         self.host = host
         self.settings = settings
         self.log = log
-        self.records = Records(state)
+        self.records = Records(state, log)
         self.events = Events(state)

@@ -65,21 +65,19 @@ class Starting:
         services, record = self._services, live.record
         directory = services.run.container(record.id)
         async with AsyncExitStack() as undo:
-            await asyncio.to_thread(rundir.make, directory)
-            undo.push_async_callback(asyncio.to_thread, rundir.remove, directory)
+            rundir.make(directory)  # a tmpfs: no thread
+            undo.callback(rundir.remove, directory)
             points.reach("engine.start.directory")
             launch = await self._launch(record)
-            rundir.write_launch(directory, launch)
             link = await self._fork(live, directory, undo)
             points.reach("engine.start.forked")
             _, fds = await link.request(wire.PREPARE, launch=launch.asdict())
             undo.callback(wire.close_all, fds.values())
             points.reach("engine.start.prepared")
             listeners, listener_fds = await self._networking.connect(live, fds, undo)
-            rundir.write_launch(directory, launch, network_of(record))
+            rundir.write_launch(directory, launch, network_of(record))  # before there can be a cgroup to bury
             points.reach("engine.start.networked")
-            spec = await asyncio.to_thread(self._provision.spec, live, fds["rootfs"])
-            rundir.write_spec(directory, spec)
+            await asyncio.to_thread(self._write_spec, live, fds["rootfs"], directory)
             points.reach("engine.start.spec")
             await self._attaching.unpark(live, link)
             said, started = await link.request(
@@ -88,10 +86,14 @@ class Starting:
             )
             wire.close_all(started.values())  # signals go through the shim
             points.reach("engine.start.started")
-            await self._started(live, link, said)
+            self._started(live, link, said)
             undo.pop_all()
             wire.close_all([*fds.values(), *listener_fds])
         points.reach("engine.start.recorded")
+
+    def _write_spec(self, live: Live, rootfs: int, directory: paths.RunDirectory) -> None:
+        """In a thread, since the root file system is read."""
+        rundir.write_spec(directory, self._provision.spec(live, rootfs))
 
     async def _launch(self, record: Container) -> wire.Launch:
         services, config, host = self._services, record.config, record.host_config
@@ -137,7 +139,7 @@ class Starting:
         if not in_order:
             await bury(self._services, directory)
 
-    async def _started(self, live: Live, link: Link, said: dict[str, Any]) -> None:
+    def _started(self, live: Live, link: Link, said: dict[str, Any]) -> None:
         record = live.record
         states.move(record, states.RUNNING)
         state = record.state
@@ -146,7 +148,7 @@ class Starting:
         state.error, state.exit_code, state.oom_killed = "", 0, False
         record.stopped_by_user = False
         live.link, live.oom = link, False
-        await self._services.records.save(record)
+        self._services.records.save_soon(record)
         self._networking.tell_connected(live)
         told.container(self._services.events, record, "start")
 

@@ -62,7 +62,7 @@ class Supervision:
                 return
             await bury(self._services, directory)  # keeps an exit record that is there, removes what the shim could not
             found = await asyncio.to_thread(rundir.read_exit, directory)
-            await self._finish(live, link, found or wire.Exit(UNKNOWN_CODE, None, False, LOST, when.now()))
+            self._finish(live, link, found or wire.Exit(UNKNOWN_CODE, None, False, LOST, when.now()))
         self._follow(live)
 
     async def ended(self, live: Live, link: Link, exit: wire.Exit) -> None:
@@ -71,10 +71,10 @@ class Supervision:
         async with live.lock:
             if live.link is not link:
                 return
-            await self._finish(live, link, exit)
+            self._finish(live, link, exit)
         self._follow(live)
 
-    async def _finish(self, live: Live, link: Link | None, exit: wire.Exit) -> None:
+    def _finish(self, live: Live, link: Link | None, exit: wire.Exit) -> None:
         """With live.lock held: the bookkeeping of an end."""
         record, state = live.record, live.record.state
         live.link = None
@@ -93,7 +93,7 @@ class Supervision:
         for exec_id in list(live.execs):
             self.exec_ended(live, exec_id, 137)
         live.teardown = self._background.spawn(self._tear_down(live, link), f"teardown of {live.id}")
-        await self._services.records.save(record)
+        self._services.records.save_soon(record)
         told.container(self._services.events, record, "die", exitCode=str(exit.code), execDuration=str(int(ran)))
         if verdict.again:
             live.restart_timer = asyncio.get_running_loop().call_later(verdict.wait, self._restart, live)
@@ -102,7 +102,7 @@ class Supervision:
     async def settle(self, live: Live, exit: wire.Exit) -> None:
         """An end found at engine start, with no shim left."""
         async with live.lock:
-            await self._finish(live, None, exit)
+            self._finish(live, None, exit)
         self._follow(live)
 
     def _follow(self, live: Live) -> None:
@@ -118,8 +118,8 @@ class Supervision:
                 await asyncio.wait_for(link.gone.wait(), _SHIM_PATIENCE)
             except TimeoutError:
                 link.close()
-        directory = self._services.run.container(live.id)
-        await asyncio.to_thread(rundir.remove, directory)
+        await self._services.records.flush()  # from here on only the record knows how it ended
+        rundir.remove(self._services.run.container(live.id))
 
     def _restart(self, live: Live) -> None:
         live.restart_timer = None
