@@ -119,7 +119,9 @@ def test_asks_for_what_docker_asks_for(engine: Engine, line: str) -> None:
         endpoints = body.get("NetworkingConfig", {}).get("EndpointsConfig", {})
         body.pop("NetworkingConfig", None)
         body["endpoints"] = endpoints
-        body["Env"] = sorted(body.get("Env", ()))  # docker's order is a Go map's
+        # docker's order is a Go map's
+        body["Env"] = sorted(body.get("Env", ()))
+        host["Binds"] = sorted(host.get("Binds", ()))
     assert ours == theirs
 
 

@@ -7,7 +7,7 @@ from wharfie.client import calls
 
 from .attached import Stage, check_terminal
 from .command import Command, Exit
-from .run import exit_status
+from .run import awaited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _attach(session: Session, parsed: flags.Parsed) -> int:
     stream.begin_hijack(calls.container_attach(found["Id"], stdin=stdin, stdout=True, stderr=True, detach_keys=keys))
     sock, residue, _ = stream.hijacked()
     stage.nudge()
-    return exit_status(waiting.answer().check().json()) if stage.converse(sock, residue) else 0
+    return awaited(waiting.answer()) if stage.converse(sock, residue) else 0
 
 
 ATTACH = Command("[OPTIONS] CONTAINER", "Attach local standard streams to a running container", _TABLE, _attach, 1, 1)

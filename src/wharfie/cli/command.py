@@ -16,7 +16,7 @@ PROGRAM = "wharfie"
 
 class Command(Value):
     """`usage` is what follows the command's path, `least` and `most` count its arguments (-1: no limit).
-    `raw`: the words go to `run` as they are, flags too."""
+    `raw`: the words go to `run` as they are, flags too. `later`: flags that are known and refused, by name."""
 
     usage: str
     about: str
@@ -25,6 +25,7 @@ class Command(Value):
     least: int = 0
     most: int = -1
     raw: bool = False
+    later: frozenset[str] = frozenset()
 
 
 class Exit(Exception):

@@ -151,7 +151,7 @@ def _binding(binding: dict[str, str]) -> str:
 def _top(session: Session, parsed: flags.Parsed) -> int:
     found = session.json(calls.container_top(parsed.args[0], " ".join(parsed.args[1:])))
     rows = [list(found["Titles"]), *(list(p) for p in found["Processes"])]
-    sys.stdout.write(tables.align(rows))
+    sys.stdout.write(tables.align(rows, 20))
     return 0
 
 

@@ -33,6 +33,7 @@ f filter filter     Show what matches (name=value)
 - format string     "table", "table TEMPLATE", "json" or a Go template a row
 - no-trunc bool     Do not shorten output
 q quiet bool        Show image ids only
+- tree bool         List images of several platforms as a tree
 """)
 
 
@@ -144,11 +145,13 @@ def _pull(session: Session, parsed: flags.Parsed) -> int:
     return 0
 
 
-LIST = Command("[OPTIONS] [REPOSITORY[:TAG]]", "List images", _LIST, _list, 0, 1)
+LIST = Command("[OPTIONS] [REPOSITORY[:TAG]]", "List images", _LIST, _list, 0, 1,
+               later=frozenset(("tree",)))
 REMOVE = Command("[OPTIONS] IMAGE [IMAGE...]", "Remove one or more images", flags.Table("""
 f force bool      Remove even if it is used by stopped containers or has several tags
 - no-prune bool   Keep untagged parents
-"""), _remove, 1)
+- platform strings  Remove these platforms only
+"""), _remove, 1, later=frozenset(("platform",)))
 TAG = Command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
               flags.Table(""), _tag, 2, 2)
 HISTORY = Command("[OPTIONS] IMAGE", "Show the history of an image", flags.Table("""

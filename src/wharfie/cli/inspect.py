@@ -103,7 +103,8 @@ s size bool       Show sizes of containers
 CONTAINER = Command("[OPTIONS] CONTAINER [CONTAINER...]", "Display detailed information on containers",
                     flags.Table(_FORMAT + "s size bool   Show sizes"), _one_kind("container"), 1)
 IMAGE = Command("[OPTIONS] IMAGE [IMAGE...]", "Display detailed information on images",
-                flags.Table(_FORMAT), _one_kind("image"), 1)
+                flags.Table(_FORMAT + "- platform string   Platform to inspect"), _one_kind("image"), 1,
+                later=frozenset(("platform",)))
 NETWORK = Command("[OPTIONS] NETWORK [NETWORK...]", "Display detailed information on networks",
                   flags.Table(_FORMAT + "v verbose bool  More for diagnosis"), _one_kind("network"), 1)
 VOLUME = Command("[OPTIONS] VOLUME [VOLUME...]", "Display detailed information on volumes",

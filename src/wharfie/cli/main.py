@@ -127,6 +127,8 @@ def _run(argv: list[str]) -> int:
 
 
 def _perform(command: Command, session: Session, parsed: flags.Parsed) -> int:
+    for name in sorted(command.later & parsed.changed):
+        raise errors.Unsupported(f"--{name} is not supported yet by '{PROGRAM} {session.path}'")
     try:
         return command.run(session, parsed)
     except flags.Bad as error:

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wharfie.client import wire
+
     from .session import Session
 
 
@@ -72,9 +74,16 @@ def _attached_run(session: Session, creation: Creation, identifier: str, parsed:
     except errors.WharfieError:
         sock.close()
         raise
-    if not stage.converse(sock, residue):
-        return 0
-    return exit_status(answer.json())
+    return awaited(answer) if stage.converse(sock, residue) else 0
+
+
+def awaited(answer: wire.Answer) -> int:
+    """The exit status a wait answer brings; 125 when the engine went away before it came."""
+    try:
+        return exit_status(answer.check().json())
+    except errors.WharfieError as error:
+        complain(f"Error waiting for container: {error}")
+        return 125
 
 
 def exit_status(said: dict[str, object]) -> int:

@@ -7,7 +7,7 @@ from wharfie.client import calls
 
 from .attached import Stage, check_terminal
 from .command import Command, Exit
-from .run import exit_status
+from .run import awaited
 from .session import each
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def _attached(session: Session, name: str, parsed: flags.Parsed) -> int:
     answer = waiting.answer().check()
     session.finish(calls.container_start(found["Id"]))
     stage.nudge()
-    return exit_status(answer.json()) if stage.converse(sock, residue) else 0
+    return awaited(answer) if stage.converse(sock, residue) else 0
 
 
 START = Command(

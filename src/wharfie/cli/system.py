@@ -71,7 +71,8 @@ def _print_server(server: dict[str, Any]) -> None:
         rows += [(_TITLES.get(k, k), v) for k, v in details.items() if k in _TITLES]
         sys.stdout.write(f" {part.get('Name')}:\n")
         for name, value in rows:
-            sys.stdout.write(f"  {name + ':':<17} {value}\n")
+            if value:
+                sys.stdout.write(f"  {name + ':':<17} {value}\n")
 
 
 _TITLES = {"PythonVersion": "Python version", "GitCommit": "Git commit", "BuildTime": "Built",

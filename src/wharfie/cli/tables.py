@@ -72,14 +72,14 @@ def _json(row: Row) -> str:
     return codec.dumps({k: row[k] for k in sorted(row) if not callable(row[k])})
 
 
-def align(lines: list[list[str]]) -> str:
-    """Go's tabwriter as docker sets it up: a column is as wide as its widest cell and three spaces, at least ten in
+def align(lines: list[list[str]], least: int = _MIN_WIDTH) -> str:
+    """Go's tabwriter as docker sets it up: a column is as wide as its widest cell and three spaces, `least` in
     all; the last cell of a line is not padded."""
     widths: list[int] = []
     for cells in lines:
         for n, cell in enumerate(cells[:-1]):
             if n == len(widths):
-                widths.append(_MIN_WIDTH)
+                widths.append(least)
             widths[n] = max(widths[n], len(cell) + _PADDING)
     out = []
     for cells in lines:

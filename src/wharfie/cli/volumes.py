@@ -72,11 +72,24 @@ LIST = Command("[OPTIONS]", "List volumes", flags.Table("""
 f filter filter   Show what matches (name=value)
 - format string   "table", "table TEMPLATE", "json" or a Go template a row
 q quiet bool      Show names only
-"""), _list, 0, 0)
+- cluster bool    Show cluster volumes only
+"""), _list, 0, 0, later=frozenset(("cluster",)))
+_CLUSTER = """
+- availability string=active   Of a cluster volume
+- group string                 Of a cluster volume
+- limit-bytes bytes            Of a cluster volume
+- required-bytes bytes         Of a cluster volume
+- scope string=single          Of a cluster volume
+- secret map                   Of a cluster volume
+- sharing string=none          Of a cluster volume
+- topology-preferred list      Of a cluster volume
+- topology-required list       Of a cluster volume
+- type string=block            Of a cluster volume
+"""
 CREATE = Command("[OPTIONS] [VOLUME]", "Create a volume", flags.Table("""
 d driver string=local   Volume driver
 - label list            Set a label (key=value)
 o opt map               Driver option (key=value)
-"""), _create, 0, 1)
+""") + _CLUSTER, _create, 0, 1, later=frozenset(line.split()[1] for line in _CLUSTER.strip().split("\n")))
 REMOVE = Command("[OPTIONS] VOLUME [VOLUME...]", "Remove one or more volumes",
                  flags.Table("f force bool   No error for volumes that do not exist"), _remove, 1)

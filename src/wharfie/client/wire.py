@@ -46,8 +46,8 @@ def connect(endpoint: Endpoint) -> Any:
         return _connect_tcp(endpoint)
     except PermissionError as error:
         raise errors.Denied(
-            f"permission denied while trying to connect to the Docker daemon socket at {endpoint.url}: "
-            f"{error.strerror}"
+            f"permission denied while trying to connect to the Docker daemon socket at {endpoint.url}",
+            action="members of the socket's group may, see ls -l",
         ) from error
     except OSError as error:
         raise Unreachable(

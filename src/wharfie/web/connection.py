@@ -118,6 +118,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._request is not None:
             self._request.disconnected.set()
         if self._streaming and self._task is not None:
+            # once: a second cancel would cut the iterator's own cleaning up short
+            self._streaming = False
             self._task.cancel()
         self._wake()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from . import heads
 from .response import Bytes, File, Hijack, Response, Stream
@@ -93,10 +93,7 @@ async def _file(connection: Line, answer: File, keep: bool, silent: bool) -> Non
             return
         transport = connection.transport
         if transport.get_extra_info("sslcontext") is None:
-            loop = asyncio.get_running_loop()
-            sent = await loop.sendfile(transport, file, answer.offset, answer.length, fallback=False)
-            if sent != answer.length:
-                raise ConnectionAbortedError("the file became shorter while it was sent")
+            await _sendfile(transport, file, answer)
             return
         file.seek(answer.offset)
         left = answer.length
@@ -107,6 +104,19 @@ async def _file(connection: Line, answer: File, keep: bool, silent: bool) -> Non
                 raise ConnectionAbortedError("the file became shorter while it was sent")
             left -= len(piece)
             await connection.write(piece)
+
+
+async def _sendfile(transport: asyncio.Transport, file: IO[bytes], answer: File) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        sent = await loop.sendfile(transport, file, answer.offset, answer.length, fallback=False)
+    except RuntimeError as error:
+        # asyncio says it so when the client has left in between
+        if transport.is_closing():
+            raise ConnectionResetError("the client has gone") from error
+        raise
+    if sent != answer.length:
+        raise ConnectionAbortedError("the file became shorter while it was sent")
 
 
 def upgrade_head(answer: Hijack, upgrade: str) -> bytes:
