@@ -206,7 +206,7 @@ def test_kill_point(point: str) -> None:
     finally:
         daemon.down()
     # A process that were left would keep its cgroup directory, so the cgroups speak for the processes too.
-    left = inventory.settled(before, [str(daemon.root)], words=words)
+    left = inventory.settled(before, [str(daemon.root)], words=words, came_only=True)
     assert not left, f"left on the host after {point}: {left}"
 
 
