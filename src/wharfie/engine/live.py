@@ -47,7 +47,8 @@ class Live:
         self.record = record
         self.lock = asyncio.Lock()
         self.link: Link | None = None
-        self.teardown: asyncio.Task[None] | None = None
+        self.teardown: asyncio.Task[None] | None = None  # after an end: the next start awaits it
+        self.shim_left = asyncio.Event()  # set within the teardown: nothing holds the root file system any more
         self.endpoint: network_model.Endpoint | None = None
         self.parked: list[Parked] = []
         self.execs: set[str] = set()

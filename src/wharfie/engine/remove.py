@@ -65,7 +65,7 @@ class Removal:
         try:
             self._services.records.save_soon(record)
             if live.teardown is not None:
-                await asyncio.wait([live.teardown])
+                await live.shim_left.wait()
             await asyncio.to_thread(self._services.storage.snapshots.remove, record.id)
             if volumes:
                 await asyncio.to_thread(self._remove_volumes, record.id, record.anonymous)

@@ -92,6 +92,7 @@ class Supervision:
         live.backoff = verdict.backoff
         for exec_id in list(live.execs):
             self.exec_ended(live, exec_id, 137)
+        live.shim_left.clear()
         live.teardown = self._background.spawn(self._tear_down(live, link), f"teardown of {live.id}")
         self._services.records.save_soon(record)
         told.container(self._services.events, record, "die", exitCode=str(exit.code), execDuration=str(int(ran)))
@@ -118,8 +119,9 @@ class Supervision:
                 await asyncio.wait_for(link.gone.wait(), _SHIM_PATIENCE)
             except TimeoutError:
                 link.close()
+        live.shim_left.set()
         await self._services.records.flush()  # from here on only the record knows how it ended
-        rundir.remove(self._services.run.container(live.id))
+        await asyncio.to_thread(rundir.remove, self._services.run.container(live.id))
 
     def _restart(self, live: Live) -> None:
         live.restart_timer = None
