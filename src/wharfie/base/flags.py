@@ -188,10 +188,10 @@ def _long(parsed: Parsed, table: Table, word: str, argv: list[str], at: int) -> 
     name, given, value = word[2:].partition("=")
     if not name or name[0] == "-":
         raise Bad(f"bad flag syntax: {word}")
+    if name == "help":
+        raise HelpAsked
     flag = table.find(name)
     if flag is None:
-        if name == "help":
-            raise HelpAsked
         raise Bad(f"unknown flag: --{name}")
     if not given:
         if flag.bare:
