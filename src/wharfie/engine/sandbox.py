@@ -21,30 +21,37 @@ class Networking:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def connect(
-        self, live: Live, fds: dict[str, int], undo: AsyncExitStack
-    ) -> tuple[list[dict[str, Any]], list[int]]:
-        """Give the sandbox its network. Out: the listeners as the shim wants them described, and their fds (closed by
-        `undo` or by the caller)."""
+    def reserve(self, live: Live, undo: AsyncExitStack) -> None:
+        """Give the container its endpoint and address; the kernel hears nothing yet."""
         record, networks = live.record, self._services.networks
         mode = record.host_config.network_mode
         if mode.startswith("container:"):
-            return [], []
+            return
         network = networks.get(mode)
         endpoint = networks.reserve(network, record.id, name=record.name, mac=_wished_mac(record) or None)
         undo.callback(networks.release, endpoint)
-        if "netlink" in fds and "net" in fds:
-            await networks.connect(endpoint, fds["net"], fds["netlink"])
         live.endpoint = endpoint
         record.endpoint = endpoint.asdict()
         record.endpoints = {network.name: settings(network, endpoint, _wish(record, mode))}
         undo.callback(self._forget, live)
-        listeners, listener_fds = self._listen(live, network, endpoint) if endpoint.ip else ([], [])
-        undo.callback(wire.close_all, listener_fds)
-        return listeners, listener_fds
+
+    async def connect(self, live: Live, fds: dict[str, int]) -> None:
+        """Put the endpoint into the shim's sandbox."""
+        if live.endpoint is not None and "netlink" in fds and "net" in fds:
+            await self._services.networks.connect(live.endpoint, fds["net"], fds["netlink"])
+
+    def listen(self, live: Live, undo: AsyncExitStack) -> tuple[list[dict[str, Any]], list[int]]:
+        """Reserve the host ports. Out: the listeners as the shim wants them described, and their fds (closed by `undo`,
+        or by the caller)."""
+        endpoint = live.endpoint
+        if endpoint is None or not endpoint.ip:
+            return [], []
+        listeners, fds = self._listen(live, endpoint)
+        undo.callback(wire.close_all, fds)
+        return listeners, fds
 
     def _listen(
-        self, live: Live, network: network_model.Network, endpoint: network_model.Endpoint
+        self, live: Live, endpoint: network_model.Endpoint
     ) -> tuple[list[dict[str, Any]], list[int]]:
         record = live.record
         published: list[network_model.Published] = []
@@ -92,6 +99,7 @@ class Networking:
         """The container has ended: address and ports are free again. Idempotent."""
         endpoint = live.endpoint
         if endpoint is None:
+            self._forget(live)
             return
         try:
             self._services.networks.release(endpoint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -74,10 +74,12 @@ class Starting:
             _, fds = await link.request(wire.PREPARE, launch=launch.asdict())
             undo.callback(wire.close_all, fds.values())
             points.reach("engine.start.prepared")
-            listeners, listener_fds = await self._networking.connect(live, fds, undo)
+            self._networking.reserve(live, undo)
+            await _both(self._networking.connect(live, fds),
+                        asyncio.to_thread(self._write_spec, live, fds["rootfs"], directory))
+            listeners, listener_fds = self._networking.listen(live, undo)
             rundir.write_launch(directory, launch, network_of(record))  # before there can be a cgroup to bury
             points.reach("engine.start.networked")
-            await asyncio.to_thread(self._write_spec, live, fds["rootfs"], directory)
             points.reach("engine.start.spec")
             await self._attaching.unpark(live, link)
             said, started = await link.request(
@@ -162,6 +164,13 @@ class Starting:
         live.drop_parked()
         live.tell_ended()
         await self._services.records.save(record)
+
+
+async def _both(*work: Awaitable[object]) -> None:
+    """Do several things at once, each to its end (they hold descriptors); then raise the first error."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 async def _send_away(link: Link) -> None:
