@@ -164,6 +164,19 @@ class Cgroup:
         elif not all(r.get("allow") for r in rules):
             raise error(errno.EOPNOTSUPP, detail="device rules cannot be kept: no devices controller")
 
+    def given(self) -> tuple[str, ...]:
+        """What a group made below this one can be limited by, in v2's words: the controllers that v2's parents have
+        passed down to here, those of v1, and "devices" (a BPF program on v2). The group must exist."""
+        v2 = words(f"{self.v2}/cgroup.controllers") if self.v2 else []
+        found = [*v2, *("io" if c == "blkio" else c for c in self.v1), *(["devices"] if self.v2 else [])]
+        return tuple(dict.fromkeys(found))
+
+    def limits_swap(self) -> bool:
+        """Whether swap can be limited (kernels can be built or booted without it). The group must exist."""
+        if "memory" in self.v1:
+            return os.path.exists(f"{self.v1['memory']}/memory.memsw.limit_in_bytes")
+        return bool(self.v2) and os.path.exists(f"{self.v2}/memory.swap.max")
+
     def pids(self) -> list[int]:
         """Every process in the group and below it, as this process's pid namespace numbers them."""
         found: dict[int, None] = {}
