@@ -6,7 +6,7 @@ import os
 import resource
 
 from wharfie.base import errors
-from wharfie.kernel import cgroups, namespaces, syscalls
+from wharfie.kernel import caps, cgroups, namespaces, syscalls
 
 from .operation import Operation, World
 
@@ -72,10 +72,16 @@ class RaiseLimits(Operation):
             try:
                 resource.setrlimit(number, (soft, wanted))
             except (PermissionError, ValueError) as error:
-                raise errors.Denied(
-                    f"{row.type}: the hard limit {row.hard} is above this engine's own, {hard}",
-                    action="run the engine with CAP_SYS_RESOURCE, or ask for less",
-                ) from error
+                raise _too_high(row, hard) from error
+
+
+def _too_high(row: oci_spec.Rlimit, hard: int) -> errors.WharfieError:
+    """Who may not raise it, or the kernel's own ceiling (proc_sys_fs(5): it holds for everybody)."""
+    if row.type == "RLIMIT_NOFILE" and caps.capget().effective >> caps.NUMBERS["CAP_SYS_RESOURCE"] & 1:
+        return errors.Invalid(f"{row.type}: the hard limit {row.hard} is above the kernel's ceiling",
+                              action="raise the sysctl fs.nr_open, or ask for less")
+    return errors.Denied(f"{row.type}: the hard limit {row.hard} is above this engine's own, {hard}",
+                         action="run the engine with CAP_SYS_RESOURCE, or ask for less")
 
 
 def limit_now(rlimits: tuple[oci_spec.Rlimit, ...]) -> None:

@@ -240,6 +240,17 @@ class SealRoot(Operation):
         mounts.mount_setattr(world.root, "", set=mounts.MOUNT_ATTR_RDONLY)
 
 
+class DisarmNodes(Operation):
+    """Device nodes in the image open nothing: for hosts where no cgroup keeps the device rules. /dev has a mount of its
+    own."""
+
+    def describe(self) -> str:
+        return "disarm the device nodes of the root"
+
+    def perform(self, world: World) -> None:
+        mounts.mount_setattr(world.root, "", set=mounts.MOUNT_ATTR_NODEV)
+
+
 class Pivot(Operation):
     """The new root becomes the root, the old one is stacked on it and let go: nothing of the host can be named any
     more. Propagation of the root is set last, since pivot_root refuses a shared one."""

@@ -78,7 +78,7 @@ def make(bundle: Bundle, ahead: dict[str, int], layout: cgroups.Layout | None) -
         fork=fork,
         enter=_enter(bundle, ahead, tuple(fresh if apart else [k for k in fresh if k == "cgroup"])),
         build=build.operations(),
-        pivot=_pivot(spec),
+        pivot=_pivot(spec, devices=bundle.cgroup is not None or _all_devices(spec)),
         become=become(spec.process, bundle.seccomp),
         trees=tuple(trees),
     )
@@ -141,9 +141,16 @@ def _known(names: tuple[str, ...]) -> int:
         raise errors.Invalid(str(error.strerror), action="names are those of capabilities(7)") from error
 
 
-def _pivot(spec: oci_spec.Spec) -> tuple[Operation, ...]:
+def _all_devices(spec: oci_spec.Spec) -> bool:
+    """Whether the container may use every device: rules that deny nothing."""
+    return all(rule.get("allow") for rule in (spec.linux.resources or {}).get("devices") or ())
+
+
+def _pivot(spec: oci_spec.Spec, *, devices: bool) -> tuple[Operation, ...]:
     word = options.parse((spec.linux.rootfs_propagation or "private",), "/")
-    steps: list[Operation] = [mounting.SealRoot()] if spec.root.readonly else []
+    steps: list[Operation] = [] if devices else [mounting.DisarmNodes()]
+    if spec.root.readonly:
+        steps.append(mounting.SealRoot())
     steps.append(mounting.Pivot(word.propagation, word.propagation_below))
     return tuple(steps)
 
