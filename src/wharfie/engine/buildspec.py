@@ -68,7 +68,8 @@ def _first_process(record: Container, parts: Parts) -> dict[str, Any]:
     if parts.use_init:
         argv = [INIT, "--", *argv]
     env = merge.environment(config, hostname=parts.hostname, home=parts.identity.home)
-    made = process(record, parts.identity, argv, env, config.working_dir or "/", ulimits=parts.ulimits)
+    made = process(record, parts.identity, argv, env, config.working_dir or "/", ulimits=parts.ulimits,
+                   devices=parts.host.devices)
     made["terminal"] = config.tty
     if record.host_config.console_size and config.tty:
         height, width = record.host_config.console_size
@@ -78,11 +79,13 @@ def _first_process(record: Container, parts: Parts) -> dict[str, Any]:
 
 def process(
     record: Container, identity: Identity, argv: list[str], env: list[str], cwd: str, *,
-    ulimits: tuple[Ulimit, ...] = (), privileged: bool = False,
+    ulimits: tuple[Ulimit, ...] = (), privileged: bool = False, devices: bool = True,
 ) -> dict[str, Any]:
-    """An OCI process object with the container's rights; `privileged` is that of an exec."""
+    """An OCI process object with the container's rights; `privileged` is that of an exec, `devices` says whether this
+    host can keep device rules."""
     host = record.host_config
-    caps = list(security.capabilities(host.cap_add, host.cap_drop, privileged=host.privileged or privileged))
+    caps = list(security.capabilities(
+        host.cap_add, host.cap_drop, privileged=host.privileged or privileged, devices=devices))
     return {
         "user": {"uid": identity.uid, "gid": identity.gid, "additionalGids": list(identity.groups), "umask": _UMASK},
         "args": argv,
@@ -160,7 +163,8 @@ def _linux(record: Container, parts: Parts) -> dict[str, Any]:
         "maskedPaths": _paths(host.masked_paths, defaults.MASKED_PATHS, privileged=host.privileged),
         "readonlyPaths": _paths(host.readonly_paths, defaults.READONLY_PATHS, privileged=host.privileged),
     }
-    caps = security.capabilities(host.cap_add, host.cap_drop, privileged=host.privileged)
+    caps = security.capabilities(
+        host.cap_add, host.cap_drop, privileged=host.privileged, devices=parts.host.devices)
     profile = security.seccomp(
         security.parse_options(host.security_opt), caps, privileged=host.privileged, machine=parts.host.machine,
         kernel=parts.host.kernel,

@@ -27,6 +27,8 @@ def check(config: Config, host: HostConfig, networking: NetworkingConfig, here: 
     _check_modes(config, host)
     security.parse_options(host.security_opt)
     security.capabilities(host.cap_add, host.cap_drop, privileged=host.privileged)
+    warnings += security.check_held(
+        host.cap_add, host.cap_drop, privileged=host.privileged, devices=here.devices, withheld=here.withheld)
     ports.check_exposed(config.exposed_ports)
     published = ports.wanted(config.exposed_ports, host)
     if published and host.network_mode == "host":

@@ -109,12 +109,13 @@ class Creation:
             config.hostname = os.uname().nodename if host.network_mode == "host" else ids.short(identifier)
         path, args = merge.command(config)
         parent = host.cgroup_parent.strip("/")
+        base = f"/{parent}" if parent else services.settings.cgroup_base
         return Container(
             id=identifier, name=name or names.make(services.records.has_name), created=when.now(), path=path, args=args,
             image=str(image.id), image_name=config.image, platform=image.config.platform.os, config=config,
             host_config=host, networking=networking, layers=[str(d) for d in image.config.diff_ids],
             log_path=services.data.log(identifier) if host.log_config.type == "json-file" else "",
-            cgroup=f"/{parent}/{identifier}" if parent else f"{services.settings.cgroup_base}/{identifier}",
+            cgroup=f"{base}/{identifier}" if base else "",
         )
 
     def _make_storage(

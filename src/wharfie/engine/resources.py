@@ -31,7 +31,9 @@ class Host(Value):
     pids: bool = True
     cgroup_mode: str = "v2"
     cgroup_base: str = "/wharfie/containers"
+    devices: bool = True
     apparmor: bool = False
+    withheld: tuple[str, ...] = ()  # capabilities that the engine lacks itself and so can give to nobody
 
 
 def check(host: HostConfig, here: Host) -> list[str]:
@@ -51,6 +53,9 @@ def check(host: HostConfig, here: Host) -> list[str]:
         if asked and not able:
             raise errors.Unsupported(f"this host has no cgroup controller that could keep the {what} limit",
                                      action="leave the limit out, or enable the controller")
+    if host.cgroup_parent and not here.cgroup_base:
+        raise errors.Unsupported(f"HostConfig.CgroupParent: {host.cgroup_parent} cannot be entered: this host has no "
+                                 "control groups that could be written", action="leave it out")
     return []
 
 

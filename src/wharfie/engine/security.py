@@ -10,6 +10,7 @@ from wharfie.base.value import Value
 from wharfie.oci import defaults, seccomp_default
 
 _ALL = "ALL"
+_MKNOD = "CAP_MKNOD"
 MAX_PROFILE = 1 << 20
 
 
@@ -72,9 +73,12 @@ def check_profile(text: str) -> dict[str, Any]:
     return profile
 
 
-def capabilities(add: list[str] | None, drop: list[str] | None, *, privileged: bool) -> tuple[str, ...]:
+def capabilities(
+    add: list[str] | None, drop: list[str] | None, *, privileged: bool, devices: bool = True
+) -> tuple[str, ...]:
     """The bounding, permitted and effective set as "CAP_..." names in the kernel's order (moby caps.TweakCapabilities).
-    Raises Invalid for an unknown name."""
+    Without `devices`, a host that can keep no device rules, whoever could make a node could read the host's disks: then
+    only privileged containers have CAP_MKNOD. Raises Invalid for an unknown name."""
     adds = [_name(c, "CapAdd") for c in add or []]
     drops = [_name(c, "CapDrop") for c in drop or []]
     if privileged:
@@ -85,7 +89,28 @@ def capabilities(add: list[str] | None, drop: list[str] | None, *, privileged: b
         held = set(adds)
     else:
         held = (set(defaults.CAPABILITIES) - set(drops)) | set(adds)
+    if not devices and not privileged:
+        held.discard(_MKNOD)
     return tuple(c for c in defaults.ALL_CAPABILITIES if c in held)
+
+
+def check_held(
+    add: list[str] | None, drop: list[str] | None, *, privileged: bool, devices: bool, withheld: tuple[str, ...]
+) -> list[str]:
+    """Warnings: what a container with all capabilities does not get since the engine has it not. Raises Unsupported for
+    one asked for by name."""
+    named = {_name(c, "CapAdd") for c in add or []}
+    if not privileged:
+        for cap in sorted(named & set(withheld)):
+            raise errors.Unsupported(f"HostConfig.CapAdd: the engine cannot give {cap}, it lacks it itself", name=cap,
+                                     action=f"run the engine with {cap}, or leave it out")
+        if _MKNOD in named and not devices:
+            raise errors.Unsupported(f"HostConfig.CapAdd: {_MKNOD} is not given where no cgroup can keep device rules",
+                                     name=_MKNOD, action="leave it out, or use --privileged")
+    if not privileged and _ALL not in named:
+        return []
+    lost = [c for c in capabilities(add, drop, privileged=privileged, devices=devices) if c in withheld]
+    return [f"the container does not get {', '.join(lost)}: this engine lacks it itself"] if lost else []
 
 
 def _name(text: str, field: str) -> str:

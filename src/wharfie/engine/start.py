@@ -102,8 +102,9 @@ class Starting:
         diff_ids = [digest.Digest.parse(d) for d in record.layers]
         rootfs = await asyncio.to_thread(services.storage.snapshots.rootfs, record.id, diff_ids)
         height, width = host.console_size or (0, 0)
+        cgroup = record.cgroup if services.settings.cgroup_base else ""  # made when this host had control groups
         return wire.Launch(
-            id=record.id, name=record.name, hostname=self._provision.hostname(record), cgroup=record.cgroup,
+            id=record.id, name=record.name, hostname=self._provision.hostname(record), cgroup=cgroup,
             tty=config.tty, open_stdin=config.open_stdin, stdin_once=config.stdin_once, console_size=(height, width),
             log=wire.Log(driver=host.log_config.type, path=record.log_path, config=dict(host.log_config.config or {})),
             rootfs=rootfs.asdict(), namespaces=self._provision.namespaces(record),
