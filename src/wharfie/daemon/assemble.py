@@ -46,7 +46,11 @@ class House:
             log=log,
         )
         self.containers = containers.Containers(self._parts, config.network)
-        own_warnings = [groups.why] if groups.why else []
+        own_warnings = host.shortcomings(here)
+        for line in own_warnings:
+            log(f"warning: {line}")
+        if groups.why:
+            own_warnings.insert(0, groups.why)
         self.handler = app.build(
             call.Services(
                 containers=self.containers, execs=self.containers.execs, images=pictures, volumes=local, store=storage,

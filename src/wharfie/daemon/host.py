@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wharfie.engine import resources
-from wharfie.kernel import cgroups, walk
+from wharfie.kernel import caps, cgroups, walk
 
 from .config import Config
 
@@ -32,6 +32,8 @@ class Groups:
             for name in GROUPS:
                 cgroups.Cgroup(f"{self.base}/{name}", self.layout).create()
             cgroups.Cgroup(f"{self.base}/engine", self.layout).join(os.getpid())
+            if self.layout.mode == "v2":  # a root group that only this process lived in passes controllers down now
+                cgroups.Cgroup(self.containers, self.layout).create()
         except OSError as error:
             self.usable = False
             self.why = f"control groups cannot be used ({error}): no limit can be kept"
@@ -100,24 +102,45 @@ def groups(config: Config, instance: str) -> Groups:
 
 
 def facts(found: Groups) -> resources.Host:
-    """What limits can be kept here."""
-    layout, usable = found.layout, found.usable
+    """What limits can be kept here, and what this engine lacks."""
     name = os.uname()
     major, _, rest = name.release.partition(".")
     minor = rest.partition(".")[0].partition("-")[0]
+    group = cgroups.Cgroup(found.containers, found.layout) if found.usable else None
+    given = group.given() if group is not None else ()
+    held = caps.bounding() & caps.capget().permitted
     return resources.Host(
         cpus=len(os.sched_getaffinity(0)), machine=name.machine, kernel=(int(major), int(minor)),
-        memory=usable and layout.has("memory"), swap=usable and _has_swap(layout), cpu=usable and layout.has("cpu"),
-        cpuset=usable and layout.has("cpuset"), pids=usable and layout.has("pids"), cgroup_mode=layout.mode,
-        cgroup_base=found.containers,
+        memory="memory" in given, swap=group is not None and group.limits_swap(), cpu="cpu" in given,
+        cpuset="cpuset" in given, pids="pids" in given, devices="devices" in given, cgroup_mode=found.layout.mode,
+        cgroup_base=found.containers, apparmor=_apparmor(),
+        withheld=tuple(c for n, c in enumerate(caps.NAMES) if n <= caps.last_cap() and not held >> n & 1),
     )
 
 
-def _has_swap(layout: cgroups.Layout) -> bool:
-    memory = layout.hierarchy("memory")
-    if memory is not None:
-        return os.path.exists(f"{memory.mount}/memory.memsw.limit_in_bytes")
-    return "memory" in layout.v2_controllers and os.path.exists("/proc/swaps")
+def _apparmor() -> bool:
+    try:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+            return file.read(1) == "Y"
+    except OSError:
+        return False
+
+
+def shortcomings(here: resources.Host) -> list[str]:
+    """What of Docker's protection or promises cannot be kept on this host: for the log and for `docker info`."""
+    out = []
+    if here.withheld:
+        out.append(f"this engine runs without {', '.join(here.withheld)}: no container can have "
+                   f"{'it' if len(here.withheld) == 1 else 'them'}")
+    if "CAP_SYS_RESOURCE" in here.withheld:
+        out.append("without CAP_SYS_RESOURCE a ulimit above the engine's hard limit and an oom score below the "
+                   "engine's are refused")
+    if not here.devices:
+        out.append("no cgroup keeps device rules here: containers that are not privileged run without CAP_MKNOD")
+    if here.apparmor:
+        out.append("AppArmor is enabled on this host and is not used: containers run with the engine's own profile, no "
+                   "docker-default is applied")
+    return out
 
 
 def read_file(rootfs: int, path: str, limit: int) -> bytes:
@@ -146,11 +169,11 @@ def info(config: Config, here: resources.Host, instance: str, warnings: list[str
     }
     missing = [f"WARNING: No {name} support" for name, able in (
         ("memory limit", here.memory), ("swap limit", here.swap), ("cpu cfs quota", here.cpu), ("cpuset", here.cpuset),
-        ("pids limit", here.pids)) if not able]
+        ("pids limit", here.pids), ("device cgroup", here.devices)) if not able]
     pools = [{"Base": base, "Size": size} for base, size in config.network.default_address_pools]
     return {
         "ID": instance, "DockerRootDir": config.data_root, "CgroupDriver": "cgroupfs" if here.cgroup_base else "none",
         "CgroupVersion": "2" if here.cgroup_mode == "v2" else "1", "LoggingDriver": config.log_driver, "Debug":
-        config.debug, "Warnings": missing + warnings, "DefaultAddressPools": pools, "NCPU": here.cpus,
+        config.debug, "Warnings": missing + [f"WARNING: {w}" for w in warnings], "DefaultAddressPools": pools, "NCPU": here.cpus,
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"], **limits,
     }
