@@ -10,7 +10,7 @@ from typing import Any
 from wharfie.base import errors, ids
 from wharfie.shim import wire
 
-from . import buildspec, merge, states, told
+from . import buildspec, merge, rundir, states, told
 from .attach import MAX_RESIDUE
 from .live import Live
 from .lives import Lives
@@ -55,7 +55,16 @@ class Execs:
             found = fitting[0] if len(fitting) == 1 else None
         if found is None:
             raise errors.NotFound(f"No such exec instance: {identifier}", name=identifier)
+        if found.running:
+            self._look(found)
         return found
+
+    def _look(self, made: Exec) -> None:
+        """A client that has seen the end of its stream asks for the exit code: the record is on disk then, the event
+        may still be on its way."""
+        record = rundir.read(self._services.run.container(made.container_id).exec_record(made.id))
+        if record is not None and record.get("id") == made.id:
+            self.ended(self._lives.find(made.container_id), made.id, int(record.get("code", 255)))
 
     def of(self, container_id: str) -> list[str]:
         """The ids of a container's execs that have not ended."""
@@ -127,6 +136,7 @@ class Execs:
         return buildspec.process(
             record, identity, list(config.cmd or []), env, working_directory(record, config.working_dir),
             ulimits=self._services.settings.ulimits, privileged=config.privileged,
+            devices=self._services.host.devices,
         )
 
     async def resize(self, identifier: str, *, height: int, width: int) -> None:
