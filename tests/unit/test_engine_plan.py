@@ -108,6 +108,22 @@ def test_capabilities() -> None:
         security.capabilities(["CAP_FOO"], None, privileged=False)
 
 
+def test_capabilities_that_cannot_be_given() -> None:
+    assert "CAP_MKNOD" not in security.capabilities(None, None, privileged=False, devices=False)
+    assert "CAP_MKNOD" in security.capabilities(None, None, privileged=True, devices=False)
+
+    def check(*add: str, privileged: bool = False, devices: bool = True) -> list[str]:
+        return security.check_held(list(add), None, privileged=privileged, devices=devices,
+                                   withheld=("CAP_SYS_RESOURCE",))
+
+    assert check() == check("NET_ADMIN") == []
+    assert ["CAP_SYS_RESOURCE" in w for w in (*check("ALL"), *check(privileged=True))] == [True, True]
+    with pytest.raises(errors.Unsupported, match="CAP_SYS_RESOURCE"):
+        check("sys_resource")
+    with pytest.raises(errors.Unsupported, match="CAP_MKNOD"):
+        check("MKNOD", devices=False)
+
+
 def test_security_options() -> None:
     made = security.parse_options(["no-new-privileges", "seccomp=unconfined", "apparmor:unconfined", "label=disable"])
     assert made.no_new_privileges

@@ -57,6 +57,18 @@ def test_plan_forks_early_into_a_user_namespace_and_late_into_a_shared_pid_names
     assert len(early.trees) == 6, "device nodes are bound in a user namespace"
 
 
+def test_nodes_of_the_image_are_disarmed_where_no_group_keeps_the_device_rules() -> None:
+    def lines(*rules: dict[str, Any]) -> list[str]:
+        linux = {**document()["linux"], "resources": {"devices": list(rules)}}
+        return plan.make(bundled(linux=linux), {}, None).describe()
+
+    disarm = "disarm the device nodes of the root"
+    story = lines({"allow": False, "access": "rwm"})
+    assert story.index(disarm) < story.index("pivot into the root")
+    assert disarm not in lines({"allow": True, "access": "rwm"}), "privileged"
+    assert disarm not in lines()
+
+
 def test_filter_is_loaded_before_the_capabilities_go_unless_no_new_privs() -> None:
     for flag, expected in ((False, True), (True, False)):
         made = bundled(process={"args": ["true"], "cwd": "/", "noNewPrivileges": flag}).replace(seccomp=b"x" * 8)
