@@ -19,7 +19,7 @@ import select
 import time
 
 from . import bpf, cgroup_limits, cgroup_stats
-from .cgroup_layout import V2_CONTROLLERS, Hierarchy, Layout, detect, read, words
+from .cgroup_layout import V2_CONTROLLERS, Hierarchy, Layout, detect, known, read, words
 from .process import kill_pidfd, pidfd_open
 from .syscalls import error
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Cgroup", "Hierarchy", "Layout", "detect", "join_by"]
+__all__ = ["Cgroup", "Hierarchy", "Layout", "detect", "join_by", "known"]
 
 _PATIENCE = 5.0
 
@@ -57,7 +57,7 @@ class Cgroup:
         if not path.startswith("/") or ".." in path.split("/"):
             raise error(errno.EINVAL, path)
         self.path = path.rstrip("/")
-        self.layout = layout if layout is not None else detect()
+        self.layout = layout if layout is not None else known()
         self.v2 = self.layout.v2 + self.path if self.layout.v2 else ""
         self.v1 = {c: h.mount + self.path for h in self.layout.v1 for c in h.controllers}
 
@@ -80,18 +80,26 @@ class Cgroup:
         if self.v2:
             self._create_v2(levels)
         for hierarchy in self.layout.v1:
-            for level in levels[1:]:
+            todo = levels[1:]
+            if os.path.isdir(hierarchy.mount + levels[-2]):
+                todo = todo[-1:]  # the usual case: parents exist
+            for level in todo:
                 made = _mkdir(hierarchy.mount + level, anew=level == self.path)
                 if made and "cpuset" in hierarchy.controllers:
                     _copy_cpuset(hierarchy.mount + level)
 
     def _create_v2(self, levels: Sequence[str]) -> None:
         wanted = [c for c in V2_CONTROLLERS if c in self.layout.v2_controllers]
+        root = self.layout.v2
+        passed_down = words(f"{root}{levels[-2]}/cgroup.subtree_control")
         try:
+            if passed_down and all(c in passed_down for c in wanted):
+                _mkdir(root + self.path, anew=True)  # the usual case: an earlier group has prepared the parents
+                return
             for at, level in enumerate(levels[1:]):
                 if wanted:
-                    _enable(self.layout.v2 + levels[at], wanted)
-                _mkdir(self.layout.v2 + level, anew=level == self.path)
+                    _enable(root + levels[at], wanted)
+                _mkdir(root + level, anew=level == self.path)
         except OSError:
             if self.layout.mode != "hybrid":
                 raise
@@ -153,8 +161,7 @@ class Cgroup:
         """Allow and deny devices by the OCI's rules, the last match winning: devices.allow/deny on v1, a BPF program
         on v2. Raises OSError."""
         if "devices" in self.v1:
-            for verb, line in cgroup_limits.device_lines(rules):
-                _write(f"{self.v1['devices']}/devices.{verb}", line)
+            _write_lines(self.v1["devices"], cgroup_limits.device_lines(rules))
         elif self.v2:
             fd = self.open_dir()
             try:
@@ -182,7 +189,7 @@ class Cgroup:
         found: dict[int, None] = {}
         # A process is in all hierarchies or, when its start broke off half way, in some: v2 and one of v1 are asked.
         for directory in dict.fromkeys([self.v2, *list(self.v1.values())[:1]]):
-            for below, _, _ in os.walk(directory):
+            for below in _tree(directory):
                 for word in words(f"{below}/cgroup.procs"):
                     found[int(word)] = None
         return [pid for pid in found if pid > 0]
@@ -276,9 +283,36 @@ class Cgroup:
         reaped, so EBUSY is tried again for `patience` seconds. Raises OSError."""
         limit = time.monotonic() + patience
         for directory in self.directories:
-            below = [d for d, _, _ in os.walk(directory, topdown=False)] or [directory]
-            for one in below:
+            for one in reversed(_tree(directory)):
                 _rmdir(one, limit)
+
+
+def _tree(directory: str) -> list[str]:
+    """A group's directory and those below it, parents first; nothing when it is gone. A cgroup's link count says how
+    many are below, and nearly always that is none."""
+    try:
+        if os.stat(directory).st_nlink == 2:
+            return [directory]
+    except FileNotFoundError:
+        return []
+    return [d for d, _, _ in os.walk(directory)]
+
+
+def _write_lines(directory: str, lines: Iterable[tuple[str, str]]) -> None:
+    """Device rules to devices.allow and devices.deny in order, one rule a write: the kernel takes no more."""
+    fds: dict[str, int] = {}
+    try:
+        for verb, line in lines:
+            if verb not in fds:
+                fds[verb] = os.open(f"{directory}/devices.{verb}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fds[verb], line.encode())
+            except OSError as failed:
+                path = f"{directory}/devices.{verb}"
+                raise error(failed.errno or errno.EIO, path, f"writing {line!r}") from None
+    finally:
+        for fd in fds.values():
+            os.close(fd)
 
 
 def _mkdir(path: str, *, anew: bool) -> bool:
@@ -330,8 +364,8 @@ def _enable(directory: str, wanted: Sequence[str]) -> None:
 
 
 def _copy_cpuset(directory: str) -> None:
-    """A new v1 cpuset is empty and takes nobody: give it what its parent has."""
+    """A new v1 cpuset is empty (or, with cgroup.clone_children, its parent's) and takes nobody: give it what its parent
+    has."""
     parent = os.path.dirname(directory)
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if not read(f"{directory}/{name}").strip():
-            _write(f"{directory}/{name}", read(f"{parent}/{name}").strip())
+        _write(f"{directory}/{name}", read(f"{parent}/{name}").strip())
