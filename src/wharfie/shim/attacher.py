@@ -8,8 +8,8 @@ process's stdin. A half-close ends stdin where Docker does (stdin_once, exec, no
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 
 from wharfie.base import frames
 
@@ -96,9 +96,9 @@ class Attacher:
         fd, self._fd = self._fd, -1
         self.lagging = False
         self._replay = None
-        sock = socket.socket(fileno=fd)
+        sock = _socket.socket(fileno=fd)
         try:
-            sock.shutdown(socket.SHUT_WR)  # close alone ends nothing while somebody holds a copy of the descriptor
+            sock.shutdown(_socket.SHUT_WR)  # close alone ends nothing while somebody holds a copy of the descriptor
         except OSError:
             pass
         sock.close()

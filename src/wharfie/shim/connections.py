@@ -4,8 +4,8 @@ been restarted). Requests go to one handler, answers back where they came from, 
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 
 from wharfie.base import errors
 
@@ -29,7 +29,7 @@ _MAX_QUEUED = 4096
 class Connection:
     """One engine. Sends never block: what the socket does not take waits in order."""
 
-    def __init__(self, owner: Connections, sock: socket.socket) -> None:
+    def __init__(self, owner: Connections, sock: _socket.socket) -> None:
         sock.setblocking(False)
         self._owner = owner
         self._sock = sock
@@ -119,7 +119,7 @@ class Connections:
         self._hello = hello
         self._on_lonely = on_lonely
         self._all: list[Connection] = []
-        self._listener: socket.socket | None = None
+        self._listener: _socket.socket | None = None
 
     def listen(self, path: str) -> None:
         """Take connections at `path` (0600; a stale socket there is replaced: the caller holds the lock)."""
@@ -127,7 +127,7 @@ class Connections:
             os.unlink(path)
         except FileNotFoundError:
             pass
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         former = os.umask(0o177)
         try:
             listener.bind(path)
@@ -138,7 +138,7 @@ class Connections:
         self._listener = listener
         self.loop.watch(listener.fileno(), IN, self._accept)
 
-    def adopt(self, sock: socket.socket) -> None:
+    def adopt(self, sock: _socket.socket) -> None:
         """A connection that exists: greet and serve it."""
         made = Connection(self, sock)
         self._all.append(made)
@@ -180,10 +180,19 @@ class Connections:
     def count(self) -> int:
         return len(self._all)
 
+    def close(self) -> None:
+        """Close everything; the socket's file stays."""
+        for each in list(self._all):
+            each.close()
+        if self._listener is not None:
+            self.loop.forget(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+
     def _accept(self, _events: int) -> None:
         assert self._listener is not None
         try:
-            sock, _ = self._listener.accept()
+            fd, _ = self._listener._accept()  # type: ignore[attr-defined]
         except OSError:
             return
-        self.adopt(sock)
+        self.adopt(_socket.socket(fileno=fd))

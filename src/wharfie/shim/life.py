@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wharfie.base import paths
 
     from .loop import Loop, Timer
-    from .making import Family
+    from .making import Family, Maker
 
 # How long the output is waited for after the process has ended, when somebody else still holds its pipe (Docker's too).
 DRAIN_SECONDS = 2.0
@@ -41,13 +41,14 @@ class Life:
     """Owns the container. `on_exit` is called once, when the record is on disk."""
 
     def __init__(self, loop: Loop, directory: paths.RunDirectory, family: Family,
-                 on_exit: Callable[[Exit], None]) -> None:
+                 on_exit: Callable[[Exit], None], make: Callable[[], Maker] = Making) -> None:
         self._loop = loop
+        self._make = make
         self._directory = directory
         self._family = family
         self._on_exit = on_exit
         self._driver: contract.Driver = native.Native()
-        self._making: Making | None = None
+        self._making: Maker | None = None
         self._log: writer.Writer | None = None
         self._deadline: Timer | None = None
         self.state = BORN
@@ -68,7 +69,7 @@ class Life:
         if launch.driver != "native":
             raise errors.Unsupported(f"unknown runtime: {launch.driver}", name=launch.driver)
         self.launch = launch
-        self._making = Making()
+        self._making = self._make()
         _, made = self._making.ask(wire.PREPARE, namespaces=launch.namespaces.asdict(), rootfs=launch.rootfs)
         self.rootfs = made["rootfs"]
         self._log = writer.open_writer(launch.log.driver, launch.log.path, launch.log.config)
@@ -232,6 +233,17 @@ class Life:
         """The engine has left before start: take everything down."""
         self._settle(Exit(record.UNKNOWN_CODE, None, False, "the engine left before the container was started",
                           when.now()))
+
+    def strike(self) -> None:
+        """After a rehearsal: close everything, record nothing."""
+        if self.container is not None:
+            self._loop.forget(self.container.process.pidfd)
+        if self.streams is not None:
+            self.streams.close()
+        if self._log is not None:
+            self._log.close()
+        self.launch = None
+        self._clean()
 
     def _need(self, state: str, verb: str) -> None:
         if self.state != state:

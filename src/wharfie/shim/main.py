@@ -9,9 +9,9 @@ It leaves when the container has exited and everybody is served; the lock on the
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _socket
 import os
-import signal
-import socket
 
 from wharfie.base import paths, points
 from wharfie.kernel import process
@@ -36,7 +36,7 @@ def run(directory: str, conn: int) -> None:
     the caller then ends the process."""
     points.reach("shim.born")
     conn = _settle_in(conn)
-    first = socket.socket(fileno=conn)
+    first = _socket.socket(fileno=conn)
     home = paths.RunDirectory(directory)
     try:
         record.lock(home)  # held until the process ends
@@ -57,8 +57,8 @@ def _settle_in(conn: int) -> int:
         os.dup2(conn, 3, inheritable=False)
     process.close_range(4)
     process.subreaper()
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for number in (_signal.SIGINT, _signal.SIGHUP):
+        _signal.signal(number, _signal.SIG_IGN)
     os.umask(0o022)
     return 3
 

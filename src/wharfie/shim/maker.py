@@ -18,9 +18,9 @@ parent-death signal watches the shim.
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
-import socket
 import sys
 
 from wharfie.base import errors, paths, points
@@ -50,7 +50,7 @@ def run(channel: int, parent: int) -> NoReturn:
         os.dup2(channel, 3, inheritable=False)
     process.close_range(4)
     process.set_title("wharfie-maker")
-    sock = socket.socket(fileno=3)
+    sock = _socket.socket(fileno=3)
     maker = Maker()
     while (got := wire.recv(sock)) is not None:
         message, fds = got

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
-import socket
 import sys
 
 from wharfie.base import errors, points
@@ -15,10 +15,24 @@ from . import maker, wire
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, Protocol
+else:
+    Protocol = object
 
 # Reached in the maker, on the shim's behalf: where a test ends the maker there, the shim ends too.
 _POINTS = ("shim.sandbox.made", "shim.rootfs.made", "shim.cgroup.made", "shim.init.cloned", "shim.init.ready")
+
+
+class Maker(Protocol):
+    """What Life needs of it."""
+
+    def ask(self, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
+        """See Making."""
+        ...
+
+    def close(self) -> None:
+        """See Making."""
+        ...
 
 
 class Making:
@@ -27,7 +41,7 @@ class Making:
 
     def __init__(self) -> None:
         """Raises OSError."""
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         parent = os.getpid()
         try:
             pid, self._pidfd = namespaces.clone3(0)
@@ -69,7 +83,7 @@ class Making:
         self._pidfd = -1
 
 
-def _become(channel: socket.socket, parent: int) -> NoReturn:
+def _become(channel: _socket.socket, parent: int) -> NoReturn:
     try:
         maker.run(channel.detach(), parent)
     except BaseException:

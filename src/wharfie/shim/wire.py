@@ -15,15 +15,18 @@ are named, in order, by its "fds". The dialogue (engine left, shim right):
 Answers may come in another order than their requests: `n` pairs them. Only additive changes: unknown fields are
 ignored, an unknown op is answered with kind "unsupported". VERSION is in the hello.
 
+`_socket` and prepared JSON coders instead of `socket` and `json.dumps`: every page of interpreter that an idle shim has
+touched is its own for good, and the enums of `socket` alone are a quarter of a megabyte of them.
+
 The zygote speaks the same framing: fork {kind, directory} + fd → {"n", "pid"} + pidfd, or {"n", "error"}.
 """
 
 from __future__ import annotations
 
+import _socket
 import array
 import json
 import os
-import socket
 
 from wharfie.base import errors
 from wharfie.base.value import Value
@@ -36,6 +39,12 @@ if TYPE_CHECKING:
 VERSION = 1
 MAX_MESSAGE = 192 * 1024
 MAX_FDS = 253  # the kernel's SCM_MAX_FD
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
+_INT = array.array("i").itemsize
+_CUT = _socket.MSG_TRUNC | _socket.MSG_CTRUNC
+_CONTROL = _socket.CMSG_SPACE(MAX_FDS * _INT)
 
 # Ops.
 PREPARE, START, SIGNAL, RESIZE, ATTACH, EXEC = "prepare", "start", "signal", "resize", "attach", "exec"
@@ -50,7 +59,7 @@ KIND_SHIM, KIND_UNDERTAKER = "shim", "undertaker"
 
 def encode(message: dict[str, Any]) -> bytes:
     """The bytes of one message. Raises Invalid when it is larger than the wire allows."""
-    data = json.dumps(message, separators=(",", ":")).encode()
+    data = _encode(message).encode()
     if len(data) > MAX_MESSAGE:
         raise errors.Invalid(f"a message of {len(data)} bytes is larger than the wire's {MAX_MESSAGE}")
     return data
@@ -59,43 +68,42 @@ def encode(message: dict[str, Any]) -> bytes:
 def decode(data: bytes) -> dict[str, Any]:
     """The object in one message. Raises Invalid for anything that is not one JSON object."""
     try:
-        message = json.loads(data)
+        text = data.decode()
+        message, end = _decode(text)
     except (ValueError, RecursionError) as error:
         raise errors.Invalid(f"not a message: {error}") from error
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or end != len(text):
         raise errors.Invalid("not a message: no JSON object")
     return message
 
 
-def send(sock: socket.socket, message: dict[str, Any], fds: Iterable[int] = ()) -> None:
+def send(sock: _socket.socket, message: dict[str, Any], fds: Iterable[int] = ()) -> None:
     """Send one message whole, with descriptors. Raises BlockingIOError on a full non-blocking socket (nothing was
     sent), BrokenPipeError when the peer is gone, Invalid when it is too large."""
     send_bytes(sock, encode(message), fds)
 
 
-def send_bytes(sock: socket.socket, data: bytes, fds: Iterable[int] = ()) -> None:
+def send_bytes(sock: _socket.socket, data: bytes, fds: Iterable[int] = ()) -> None:
     """`send` for a message that is encoded already."""
     rights = array.array("i", fds)
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
-    sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+    ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if rights else []
+    sock.sendmsg([data], ancillary, _socket.MSG_NOSIGNAL)
 
 
-def recv(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+def recv(sock: _socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """One message and its descriptors (close-on-exec; the caller owns them), or None when the peer has closed.
     Raises BlockingIOError on an empty non-blocking socket, Invalid for rubbish (its descriptors are closed),
     ConnectionError when the peer died with unread messages."""
-    size = array.array("i").itemsize
-    data, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE + 1, socket.CMSG_SPACE(MAX_FDS * size),
-                                             socket.MSG_CMSG_CLOEXEC)
+    data, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE + 1, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
     fds = array.array("i")
     for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(payload[: len(payload) - len(payload) % size])
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % _INT])
     if not data:
         close_all(fds)
         return None
     try:
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & _CUT:
             raise errors.Invalid("a message was cut short")
         return decode(data), list(fds)
     except errors.Invalid:
@@ -262,7 +270,7 @@ class ZygoteLink:
     `send_bytes(sock, data, fds)`, read answers with `recv(sock)`; end of stream means that the zygote is dead and
     another must be launched. `sealed` says how its interpreter is protected: "memfd", "tree" or "none: <why>"."""
 
-    def __init__(self, sock: socket.socket, pid: int, pidfd: int, sealed: str) -> None:
+    def __init__(self, sock: _socket.socket, pid: int, pidfd: int, sealed: str) -> None:
         self.sock = sock
         self.pid = pid
         self.pidfd = pidfd

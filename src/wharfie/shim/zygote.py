@@ -65,7 +65,7 @@ def _start(name: str, exe: int, run_root: str, cgroup_procs: list[str]) -> Zygot
             code = os.path.dirname(sealed.facts()["code"])
             child = subprocess.Popen(
                 # argv[0] is where the interpreter looks for its prefix: without it a virtual environment is lost
-                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE, code, str(theirs.fileno()), str(exe)],
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE, code, str(theirs.fileno()), str(exe), run_root],
                 executable=f"/proc/self/fd/{exe}", pass_fds=(theirs.fileno(), exe), env=sealed.environment(),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd="/", start_new_session=True,
             )

@@ -1,23 +1,33 @@
 """The zygote: a process that only forks. It has imported all that its children will ever need, so that a child is born
 in milliseconds and never imports anything again (a container's root may hold a hostile `encodings`).
 
-It keeps no state: children are reaped silently, and it leaves when the engine's socket closes; shims live on.
+    zygote                        child                             engine
+    fork  --------------------->  waits on the engine's socket
+                                  <------------------------------  fork {kind, directory} + fd
+                                  {pid} + pidfd  ---------------->
+    <-------------------- "taken" is a shim or an undertaker now
+    fork the next one ...
+
+One child is always born already: a start does not wait for a fork. The zygote keeps no state: children are reaped
+silently, and it leaves when the engine's socket closes; shims live on.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _socket
 import gc
 import importlib
 import os
-import signal
-import socket
+import select
 import sys
+import time
 
 from wharfie.base import errors, points
 from wharfie.kernel import namespaces, process
 
 from . import main as shim
-from . import sealed, undertaker, wire
+from . import rehearsal, sealed, undertaker, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,33 +36,52 @@ if TYPE_CHECKING:
 
 # Rooms whose every module is imported before the first fork; of the others what these need.
 _ROOMS = ("base", "kernel", "logs", "runtime", "drivers", "gate")
+_TAKEN, _ENGINE_GONE = b"t", b"e"
+_PAUSE_SECONDS = 0.05
 _CODECS = ("utf_8", "ascii", "latin_1")
 
 
 def main(argv: list[str]) -> NoReturn:
-    """argv: the socket's fd, the executable's fd (closed here)."""
+    """argv: the socket's fd, the executable's fd (closed here), the run root."""
     os.close(int(argv[1]))
-    sock = socket.socket(fileno=int(argv[0]))
+    sock = _socket.socket(fileno=int(argv[0]))
     process.set_dumpable(False)
     process.set_title("wharfie-zygote")
     _preload()
     _shut_imports()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, _reap)
+    kept = [] if "WHARFIE_KILL_POINT" in os.environ else rehearsal.play(argv[2])
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGCHLD, _reap)
     gc.collect()
     gc.freeze()
     gc.disable()
+    assert kept is not None
     wire.send(sock, {"hello": wire.VERSION, "pid": os.getpid(), "facts": sealed.facts()})
     while True:
-        try:
-            got = wire.recv(sock)
-        except errors.Invalid:
-            continue
-        except OSError:
-            got = None
-        if got is None:
-            os._exit(0)
-        _serve(sock, *got)
+        _next(sock)
+
+
+def _next(sock: _socket.socket) -> None:
+    """Fork one child and wait until it has been given something to be. Whatever the zygote writes to in here, every
+    child gets an old copy of: hence so little."""
+    mine, theirs = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid, pidfd = namespaces.clone3(0)
+    except OSError:
+        os.close(mine)
+        os.close(theirs)
+        time.sleep(_PAUSE_SECONDS)  # no memory, too many processes: the engine waits meanwhile
+        return
+    if not pid:
+        _become(sock, theirs)
+    os.close(theirs)
+    os.close(pidfd)
+    word = os.read(mine, 1)
+    os.close(mine)
+    if word == _ENGINE_GONE:
+        os._exit(0)
+    if not word:
+        time.sleep(_PAUSE_SECONDS)  # it was killed while it waited
 
 
 def _preload() -> None:
@@ -81,52 +110,20 @@ def _reap(_signal: int, _frame: object) -> None:
         pass
 
 
-def _serve(sock: socket.socket, message: dict[str, Any], fds: list[int]) -> None:
-    points.reach("zygote.fork.asked")
-    n = message.get("n", 0)
-    try:
-        child = _child(message, fds)
-        pid, pidfd = namespaces.clone3(0)
-        if not pid:
-            sock.close()
-            _become(child)
-    except (OSError, errors.WharfieError) as error:
-        wire.close_all(fds)
-        _answer(sock, wire.refusal(n, error, "fork"))
-        return
-    wire.close_all(fds)
-    points.reach("zygote.fork.forked")
-    _answer(sock, {"n": n, "pid": pid}, pidfd)
-    os.close(pidfd)
-    points.reach("zygote.fork.answered")
-
-
-def _answer(sock: socket.socket, message: dict[str, Any], *fds: int) -> None:
-    try:
-        wire.send(sock, message, fds)
-    except OSError:
-        os._exit(0)  # the engine is gone
-
-
-def _child(message: dict[str, Any], fds: list[int]) -> Callable[[], None]:
-    """What the child will do, decided before the fork."""
-    kind, directory = message.get("kind"), message.get("directory")
-    if message.get("op") != "fork" or not isinstance(directory, str) or not os.path.isabs(directory):
-        raise errors.Invalid("a fork needs an absolute directory")
-    if kind == wire.KIND_SHIM:
-        if len(fds) != 1:
-            raise errors.Invalid("a shim needs one connection")
-        conn = fds[0]
-        return lambda: shim.run(directory, conn)
-    if kind == wire.KIND_UNDERTAKER:
-        return lambda: undertaker.run(directory)
-    raise errors.Unsupported(f"the zygote forks no {kind!r}")
-
-
-def _become(child: Callable[[], None]) -> NoReturn:
+def _become(sock: _socket.socket, told: int) -> NoReturn:
+    """The child: take one request, answer it, be what it asks for. Until then it dies with the zygote."""
     code = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        zygote = os.getppid()
+        process.pdeathsig(_signal.SIGKILL)
+        child = _take(sock, zygote)
+        if child is None:
+            os.write(told, _ENGINE_GONE)
+            os._exit(0)
+        os.write(told, _TAKEN)
+        process.pdeathsig(0)
+        sock.close()
         os.setsid()
         child()
         code = 0
@@ -134,3 +131,55 @@ def _become(child: Callable[[], None]) -> NoReturn:
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
+
+
+def _take(sock: _socket.socket, zygote: int) -> Callable[[], None] | None:
+    """Wait for a request that can be served; None when the engine has gone."""
+    while True:
+        try:
+            got = wire.recv(sock)
+        except errors.Invalid:
+            continue
+        except OSError:
+            got = None
+        if got is None or os.getppid() != zygote:
+            return None
+        message, fds = got
+        n = message.get("n", 0)
+        _reach("zygote.fork.asked", zygote)
+        try:
+            child = _child(message, fds)
+        except errors.WharfieError as error:
+            wire.close_all(fds)
+            wire.send(sock, wire.refusal(n, error, "fork"))
+            continue
+        pidfd = process.pidfd_open(os.getpid())
+        _reach("zygote.fork.forked", zygote)
+        wire.send(sock, {"n": n, "pid": os.getpid()}, [pidfd])
+        os.close(pidfd)
+        _reach("zygote.fork.answered", zygote)
+        return child
+
+
+def _reach(point: str, zygote: int) -> None:
+    """A kill point of the zygote, come to in its child: it is the zygote that ends (and with it a child not yet let
+    go)."""
+    if os.environ.get("WHARFIE_KILL_POINT") == point and point in points.POINTS:
+        pidfd = process.pidfd_open(zygote)
+        process.kill_pidfd(pidfd)
+        select.select([pidfd], [], [])
+        os.close(pidfd)
+
+
+def _child(message: dict[str, Any], fds: list[int]) -> Callable[[], None]:
+    """What the child will be."""
+    kind, directory = message.get("kind"), message.get("directory")
+    if message.get("op") != "fork" or not isinstance(directory, str) or not os.path.isabs(directory):
+        raise errors.Invalid("a fork needs an absolute directory")
+    if kind == wire.KIND_SHIM:
+        if len(fds) != 1:
+            raise errors.Invalid("a shim needs one connection")
+        return lambda: shim.run(directory, fds[0])
+    if kind == wire.KIND_UNDERTAKER:
+        return lambda: undertaker.run(directory)
+    raise errors.Unsupported(f"the zygote forks no {kind!r}")
