@@ -150,6 +150,22 @@ def test_an_exec_counts_too(daemon: Daemon) -> None:
         daemon.docker("rm", "-f", "narrow")
 
 
+def test_an_exec_into_a_container_with_groups_of_its_own(daemon: Daemon) -> None:
+    """What an init system does in its container: itself into a group, controllers for the others. v2 then lets no
+    process live in the container's upper group."""
+    script = """cd /sys/fs/cgroup; test -e cgroup.procs || cd unified
+        mkdir init && echo 1 >init/cgroup.procs && echo "+$(sed 's/ .*//' cgroup.controllers)" >cgroup.subtree_control
+        echo ready; exec sleep 1000"""
+    daemon.docker("run", "-d", "--name", "nest", "--privileged", IMAGE, "sh", "-c", script)
+    try:
+        while "ready" not in daemon.docker("logs", "nest"):
+            time.sleep(0.1)
+        assert daemon.docker("exec", "nest", "echo", "in") == "in\n"
+        assert len(daemon.docker("top", "nest").splitlines()) == 2
+    finally:
+        daemon.docker("rm", "-f", "nest")
+
+
 def test_numbers_that_cannot_be(daemon: Daemon) -> None:
     assert "6MB" in refused(daemon, "--memory", "1m")
     assert "CPUs" in refused(daemon, "--cpus", "4096")

@@ -72,6 +72,12 @@ def kill_pidfd(pidfd: int) -> bool:
     return True
 
 
+def pid_of(pidfd: int) -> int:
+    """The pid behind a pidfd as this pid namespace numbers it, -1 when it is gone (pidfd_open(2), proc(5) fdinfo)."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("Pid:")), -1)
+
+
 def start_time(pid: int) -> int:
     """When the process started, in clock ticks since boot (field 22 of /proc/<pid>/stat, proc(5)): together with the
     pid it names a process for good. Raises FileNotFoundError or ProcessLookupError when it is gone."""

@@ -8,6 +8,7 @@ which reaps it: for a caller that is itself a throw-away child. It then only wai
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 
@@ -177,7 +178,7 @@ def execute(
             namespaces=container.namespaces,
             joins=_open_joins(container.cgroup, held),
         )
-        birth = _clone(0, container.cgroup, lambda channel: join.run(task, channel), sibling=sibling)
+        birth = _join(container, lambda channel: join.run(task, channel), sibling=sibling)
         try:
             birth.until("pid")
             made = birth.process()
@@ -187,6 +188,19 @@ def execute(
         except BaseException:
             birth.give_up()
             raise
+
+
+def _join(container: Container, child: Any, *, sibling: bool) -> _Birth:
+    """Into the container's group or, where it has groups of its own (an init system that has passed controllers on:
+    then v2 lets no process live in the upper one), the one where its first process lives."""
+    try:
+        return _clone(0, container.cgroup, child, sibling=sibling)
+    except faults.StepFailed as failed:
+        pid = process.pid_of(container.process.pidfd)
+        if failed.errno != errno.EBUSY or container.cgroup is None or pid <= 0:
+            raise
+    now = cgroups.detect(own=f"/proc/{pid}/cgroup")
+    return _clone(0, cgroups.Cgroup(now.v2_own, now), child, sibling=sibling)
 
 
 def _go(birth: _Birth) -> None:
