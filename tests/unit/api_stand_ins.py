@@ -143,6 +143,7 @@ class Execs:
         fd: int = -1,
         residue: bytes = b"",
         console_size: tuple[int, int] | None = None,
+        mux: bool | None = None,
     ) -> None:
         self.sizes.append(console_size)
         if fd < 0:
@@ -151,7 +152,7 @@ class Execs:
             if self.raises is not None:
                 raise self.raises
             s.setblocking(True)
-            await asyncio.to_thread(s.sendall, b"exec " + residue)
+            await asyncio.to_thread(s.sendall, b"exec %d " % bool(mux) + residue)
 
     async def resize(self, identifier: str, *, height: int, width: int) -> None:
         self.sizes.append((height, width))
@@ -159,6 +160,7 @@ class Execs:
 
 class Images:
     def __init__(self) -> None:
+        self.raises: errors.WharfieError | None = None
         config = image_config.ImageConfig.make(
             {
                 "architecture": "amd64",
@@ -204,6 +206,8 @@ class Images:
         ]
 
     def load(self, stream: Any) -> list[image.Loaded]:
+        if self.raises is not None:
+            raise self.raises
         self.got.append(("load", len(stream.read())))
         return [image.Loaded(digest.Digest(IMAGE_ID), "img:latest")]
 

@@ -295,16 +295,18 @@ def test_what_attach_refuses_it_refuses_in_http(engine: Engine) -> None:
     assert "paused" in engine.json("POST", f"/containers/{ref}/attach?stream=1", status=409)["message"]
 
 
+@pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize("tty", [True, False])
-def test_exec_that_cannot_start_says_so_on_the_stream(engine: Engine, tty: bool) -> None:
+def test_exec_that_cannot_start_says_so_on_the_stream(engine: Engine, tty: bool, terminal: bool) -> None:
+    """The `Tty` of the start decides on frames, whatever the exec was created with."""
     ref = engine.made()
-    made = engine.json("POST", f"/containers/{ref}/exec", {"Cmd": ["nope"], "Tty": tty, "AttachStdout": True}, 201)
-    path = f"/exec/{made['Id']}/start"
-    head, rest = hijack(engine, path, upgrade=True, body=b'{"Detach":false}', early=b"in")
+    made = engine.json("POST", f"/containers/{ref}/exec", {"Cmd": ["nope"], "Tty": terminal, "AttachStdout": True}, 201)
+    path, body = f"/exec/{made['Id']}/start", b'{"Detach":false,"Tty":%s}' % (b"true" if tty else b"false")
+    head, rest = hijack(engine, path, upgrade=True, body=body, early=b"in")
     assert head.startswith("HTTP/1.1 101")
-    assert rest == b"exec in"
+    assert rest == b"exec %d in" % (not tty)
     engine.execs.raises = errors.NoCommand('exec: "nope"')
-    _, rest = hijack(engine, path, upgrade=True, body=b"{}")
+    _, rest = hijack(engine, path, upgrade=True, body=body)
     words = b'exec: "nope": executable file not found in $PATH\r\n'
     assert rest == (words if tty else frames.frame(frames.STDERR, words))
 

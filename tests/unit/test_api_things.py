@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.unit.api_stand_ins import IMAGE_ID, Engine
+from wharfie.base import errors
 from wharfie.engine import model
 
 
@@ -63,6 +64,12 @@ def test_images_load_import_save(engine: Engine) -> None:
     assert (got.headers["Content-Type"], got.read()) == ("application/x-tar", b"img" * 1000 + b"a/b/img:1" * 1000)
     assert engine.ask("GET", "/images/img/get").read() == b"img" * 1000
     assert engine.json("GET", "/images/get?names=nope", status=404)
+
+
+def test_load_tells_its_error_in_the_stream(engine: Engine) -> None:
+    engine.images.raises = errors.Damaged("archive: this is no tar archive")
+    said = engine.json("POST", "/images/load", b"rubbish", status=200)
+    assert said["errorDetail"] == {"message": said["error"]} == {"message": "archive: this is no tar archive"}
 
 
 def test_pulling_comes_later(engine: Engine) -> None:

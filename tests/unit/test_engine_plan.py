@@ -309,5 +309,7 @@ def test_log_drivers() -> None:
     honoured.check_log("json-file", {"max-size": "1m", "max-file": "3"})
     with pytest.raises(errors.Unsupported):
         honoured.check_log("syslog", {})
+    with pytest.raises(errors.Invalid, match="no log driver named 'asdf' is registered"):
+        honoured.check_log("asdf", {})
     with pytest.raises(errors.Invalid, match="max-size"):
         honoured.check_log("none", {"max-size": "1m"})

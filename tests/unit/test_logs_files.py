@@ -128,7 +128,7 @@ def test_timestamps_before_each_line():
 @pytest.mark.parametrize(
     ("driver", "config", "kind"),
     [
-        ("json-file", {"max-size": "x"}, errors.Invalid), ("json-file", {"max-file": "3"}, errors.Invalid),
+        ("json-file", {"max-size": "x"}, errors.Invalid), ("json-file", {"max-file": "x"}, errors.Invalid),
         ("json-file", {"max-size": "1k", "max-file": "0"}, errors.Invalid), ("gelf", {}, errors.Unsupported),
         ("json-file", {"nonsense": "1"}, errors.Invalid), ("json-file", {"tag": "x"}, errors.Unsupported),
     ],
@@ -140,5 +140,6 @@ def test_options_are_refused_by_name(driver, config, kind):
 
 def test_options():
     assert options.parse("json-file", {"max-size": "10m", "max-file": "3"}) == options.Options(10 << 20, 3)
+    assert options.parse("json-file", {"max-file": "3"}) == options.Options(0, 3)
     assert options.parse("json-file", {"max-size": "-1"}) == options.Options(0, 1)
     assert options.parse("local", {}) == options.Options(20_000_000, 5)

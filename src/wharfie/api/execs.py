@@ -41,22 +41,22 @@ def console_size(said: list[int]) -> tuple[int, int]:
 
 async def start(call: Call) -> response.Response:
     """Detached: 200 once the program runs. Else the connection leaves HTTP, and a program that cannot be started says
-    so on it, as dockerd does."""
+    so on it, as dockerd does. `Tty` of this call, not that of the exec, decides whether the stream has frames: so does
+    dockerd, and docker-py counts on it."""
     wish = decoding.decode(await body.read(call.request), Start)
     execs = call.services.execs
     found = execs.check_start(call.name)
-    tty = found.config.tty
-    said = wish.console_size if call.version >= 42 and tty else None
+    said = wish.console_size if call.version >= 42 and found.config.tty else None
     size = console_size(said) if said else None
     if wish.detach:
         await execs.start(found.id, detach=True, console_size=size)
         return response.Empty(200)
 
     async def take(fd: int, residue: bytes) -> None:
-        with last_words(fd, tty=tty):
-            await execs.start(found.id, detach=False, fd=fd, residue=residue, console_size=size)
+        with last_words(fd, tty=wish.tty):
+            await execs.start(found.id, detach=False, fd=fd, residue=residue, console_size=size, mux=not wish.tty)
 
-    return response.Hijack(take, stream_type(tty=tty, version=call.version))
+    return response.Hijack(take, stream_type(tty=wish.tty, version=call.version))
 
 
 async def resize(call: Call) -> response.Response:

@@ -127,7 +127,11 @@ async def _pull(call: Call) -> response.Response:
 
 
 async def load(call: Call) -> response.Response:
-    loaded = await asyncio.to_thread(call.services.images.load, uploads.reading(call.request))
+    """What is wrong with an archive is said in the progress stream, whose status is 200 always: clients look there."""
+    try:
+        loaded = await asyncio.to_thread(call.services.images.load, uploads.reading(call.request))
+    except (errors.Damaged, errors.Invalid, errors.Exhausted) as error:
+        return _messages([{"errorDetail": {"message": faults.text(error)}, "error": faults.text(error)}])
     for one in loaded:
         _tell(call, "load", one.id, one.reference or one.id)
     return _messages([{"stream": f"{one.message}\n"} for one in loaded])

@@ -80,10 +80,11 @@ class Execs:
 
     async def start(
         self, identifier: str, *, detach: bool, fd: int = -1, residue: bytes = b"",
-        console_size: tuple[int, int] | None = None,
+        console_size: tuple[int, int] | None = None, mux: bool | None = None,
     ) -> None:
-        """Start it; with `fd` the streams asked for at create go there. Owns the fd. Returns when the program has been
-        executed. Raises NoCommand, NotExecutable...; the exec's exit code is then 127 or 126."""
+        """Start it; with `fd` the streams asked for at create go there, in frames if `mux` (None: unless the exec has a
+        terminal). Owns the fd. Returns when the program has been executed. Raises NoCommand, NotExecutable...; the
+        exec's exit code is then 127 or 126."""
         try:
             made = self.check_start(identifier)
             if len(residue) > MAX_RESIDUE:
@@ -91,32 +92,32 @@ class Execs:
             live = self._lives.find(made.container_id)
             made.started = True
             try:
-                await self._start(live, made, fd if not detach else -1, residue, console_size)
+                attach = None
+                if not detach and fd >= 0:
+                    attach = _attach(made.config, residue, not made.config.tty if mux is None else mux)
+                await self._start(live, made, fd, attach, console_size)
             except errors.WharfieError as error:
                 made.exit_code = {errors.NoCommand.kind: 127}.get(error.kind, 126)
                 self._over(live, made)
-                raise
+                raise explain(error) from error
         finally:
             if fd >= 0:
                 os.close(fd)
 
     async def _start(
-        self, live: Live, made: Exec, fd: int, residue: bytes, console_size: tuple[int, int] | None
+        self, live: Live, made: Exec, fd: int, attach: dict[str, Any] | None, console_size: tuple[int, int] | None
     ) -> None:
         config, link = made.config, live.need_link()
         process = await self._process(live, config)
         process["terminal"] = config.tty
         size = console_size or (tuple(config.console_size) if config.console_size else None)
-        streams = {"stdin": config.attach_stdin, "stdout": config.attach_stdout, "stderr": config.attach_stderr}
-        attach = {"streams": streams, "detach_keys": config.detach_keys, "mux": not config.tty,
-                  "residue": base64.b64encode(residue).decode()}
         made.running = True
         self._tell(live, f"exec_start: {' '.join(config.cmd or [])}", made)
         try:
             said, _ = await link.request(
-                wire.EXEC, [fd] if fd >= 0 else [], names=["client"] if fd >= 0 else None, id=made.id, process=process,
+                wire.EXEC, [fd] if attach else [], names=["client"] if attach else None, id=made.id, process=process,
                 tty=config.tty, console_size=list(size) if size else None, stdin=config.attach_stdin,
-                privileged=config.privileged, attach=attach if fd >= 0 else None,
+                privileged=config.privileged, attach=attach,
             )
         except errors.WharfieError:
             made.running = False
@@ -172,6 +173,21 @@ class Execs:
 
     def _tell(self, live: Live, action: str, made: Exec, **more: str) -> None:
         told.container(self._services.events, live.record, action, execID=made.id, **more)
+
+
+def _attach(config: ExecConfig, residue: bytes, mux: bool) -> dict[str, Any]:
+    """What the shim has to know about the client of an exec."""
+    streams = {"stdin": config.attach_stdin, "stdout": config.attach_stdout, "stderr": config.attach_stderr}
+    return {"streams": streams, "detach_keys": config.detach_keys, "mux": mux,
+            "residue": base64.b64encode(residue).decode()}
+
+
+def explain(error: errors.WharfieError) -> errors.WharfieError:
+    """A program that cannot be started, in Docker's words."""
+    if isinstance(error, (errors.NoCommand, errors.NotExecutable)):
+        text = f"OCI runtime exec failed: exec failed: unable to start container process: {error.message}"
+        return type(error)(text, name=error.name)
+    return error
 
 
 def _check_running(live: Live) -> None:

@@ -35,7 +35,6 @@ REFUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "cpu_percent": ("CpuPercent", ()),
     "io_maximum_iops": ("IOMaximumIOps", ()),
     "io_maximum_bandwidth": ("IOMaximumBandwidth", ()),
-    "volume_driver": ("VolumeDriver", ("local",)),
     "cgroup": ("Cgroup", ()),
     "links": ("Links", ()),
     "storage_opt": ("StorageOpt", ()),
@@ -48,6 +47,7 @@ ENDPOINT_REFUSED: dict[str, str] = {
 }
 
 LOG_DRIVERS = ("json-file", "none")
+DOCKERS_LOG_DRIVERS = frozenset(("awslogs", "fluentd", "gcplogs", "gelf", "journald", "local", "splunk", "syslog"))
 RUNTIMES = ("", "wharfie")
 
 
@@ -93,6 +93,8 @@ def _check_endpoint(network: str, endpoint: EndpointSettings) -> None:
 
 def check_log(driver: str, options: dict[str, str]) -> None:
     """Raises Unsupported for a log driver or option that is not there yet, Invalid for a bad one."""
+    if driver not in LOG_DRIVERS and driver not in DOCKERS_LOG_DRIVERS:
+        raise errors.Invalid(f"logger: no log driver named '{driver}' is registered", name=driver)
     if driver not in LOG_DRIVERS:
         raise errors.Unsupported(f"HostConfig.LogConfig: log driver '{driver}' is not supported by this engine yet",
                                  action=f"use one of {', '.join(LOG_DRIVERS)}")

@@ -21,7 +21,8 @@ class Options(Value):
 
 
 def parse(driver: str, config: dict[str, str]) -> Options:
-    """The options of a driver. Raises Invalid or Unsupported naming the option, in Docker's words."""
+    """The options of a driver. Raises Invalid or Unsupported naming the option, in Docker's words. max-file without
+    max-size means nothing and is taken, as Docker takes it."""
     if driver not in DRIVERS:
         raise errors.Unsupported(f"logger: no log driver named '{driver}' is registered", name=driver,
                                  action="use json-file, local or none")
@@ -40,8 +41,6 @@ def parse(driver: str, config: dict[str, str]) -> Options:
                 raise errors.Invalid(f"logger: logging mode not supported: {value}", name=key)
         else:
             raise errors.Invalid(f"unknown log opt '{key}' for {driver} log driver", name=key)
-    if files > 1 and not size and driver == "json-file":
-        raise errors.Invalid("max-file cannot be used without max-size", name="max-file", action="give max-size too")
     return Options(size, files)
 
 
