@@ -72,6 +72,9 @@ class Engine:
     def up(self) -> Engine:
         subprocess.run(["ip", "netns", "add", self.namespace], check=True)
         subprocess.run(["ip", "-n", self.namespace, "link", "set", "lo", "up"], check=True)
+        # Where both engines have it by default, /run, is a tmpfs.
+        (self.root / "run").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(self.root / "run")], check=True)
         self.start()
         self.docker("import", "-", IMAGE, stdin=hosts.tar_of(hosts.busybox_files()))
         return self

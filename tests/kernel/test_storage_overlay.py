@@ -154,7 +154,11 @@ def test_many_layers(store: Store) -> None:
 def test_snapshots_know_their_layers_and_go(store: Store) -> None:
     one = layer(store, file("a", b"12345"))
     first = store.snapshots.prepare("c1", [one])
-    assert store.snapshots.rootfs("c1") == first
+    lowers = (*first.lowers, store.root.mount_points)
+    assert store.snapshots.rootfs("c1") == first.replace(lowers=lowers)
+    with Mounted(store.snapshots.rootfs("c1")) as rootfs:
+        assert rootfs.names("etc") == ["hostname", "hosts", "resolv.conf"]
+        assert rootfs.names() == ["a", "dev", "etc", "proc", "sys"]
     assert store.snapshots.used() == {one}
     Path(first.upper, "b").write_bytes(b"123")
     assert (store.snapshots.usage("c1"), store.snapshots.size("c1")) == (3, 8)

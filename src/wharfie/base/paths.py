@@ -10,6 +10,7 @@ Data root (`/var/lib/wharfie`), survives a reboot:
         ingest/<random>          blobs on their way in; swept at start
     layers/<diff id hex>/        unpacked once, shared by images, never edited
     layers/.tmp-<random>/        on its way in; swept at start
+    mount-points/                the lowest layer of every started container: what is mounted over
     containers/<id>/             what belongs to one container
         upper/ work/             its writable layer
         hosts hostname resolv.conf
@@ -50,6 +51,7 @@ class DataRoot:
         self.blobs = f"{self.images}/blobs/sha256"
         self.ingest = f"{self.images}/ingest"
         self.layers = f"{self.root}/layers"
+        self.mount_points = f"{self.root}/mount-points"
         self.containers = f"{self.root}/containers"
         self.volumes = f"{self.root}/volumes"
 

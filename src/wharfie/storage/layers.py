@@ -22,6 +22,10 @@ _EMPTY_TAR = bytes(1024)
 EMPTY = digest.of(_EMPTY_TAR)
 
 
+# What an image may lack and every container has mounted over: directories, then files.
+_MOUNTED_OVER = (("dev", "etc", "proc", "sys"), ("etc/hostname", "etc/hosts", "etc/resolv.conf"))
+
+
 class Layers:
     """The layers below one data root. Safe for any number of threads."""
 
@@ -37,6 +41,18 @@ class Layers:
         for name in os.listdir(self._root.layers):
             if name.startswith(_TEMPORARY):
                 self._discard(name)
+        self._make_mount_points()
+
+    def _make_mount_points(self) -> None:
+        """The lowest layer of every container. Without it each start would make these in the container's own layer,
+        where `diff` and `commit` would find them; an image that has them hides these."""
+        directories, files = _MOUNTED_OVER
+        for name in ("", *directories):
+            path = f"{self._root.mount_points}/{name}"
+            os.makedirs(path, exist_ok=True)
+            os.chmod(path, 0o755)
+        for name in files:
+            os.close(os.open(f"{self._root.mount_points}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
     def path(self, diff_id: digest.Digest) -> str:
         """The directory of a layer, there or not."""

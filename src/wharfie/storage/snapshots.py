@@ -56,13 +56,14 @@ class Snapshots:
 
     def rootfs(self, container_id: str, diff_ids: Sequence[digest.Digest] | None = None,
                idmap: overlay.IdMap | None = None) -> overlay.Rootfs:
-        """The same value again, for a container that was prepared. The list on disk is the truth; `diff_ids` is only
-        taken when it is missing. Raises NotFound."""
+        """The same value again to start a container that was prepared, above the mount points that its image may lack.
+        The list on disk is the truth; `diff_ids` is only taken when it is missing. Raises NotFound."""
         directory = self._root.container(container_id)
         chosen = self.lowers(container_id) or list(diff_ids or ())
         if not chosen or not os.path.isdir(f"{directory}/upper"):
             raise errors.NotFound(f"container {container_id} has no writable layer", name=container_id)
-        return self._value(directory, chosen, idmap)
+        value = self._value(directory, chosen, idmap)
+        return value.replace(lowers=(*value.lowers, self._root.mount_points))
 
     def view(self, diff_ids: Sequence[digest.Digest]) -> overlay.Rootfs:
         """A read-only root file system of layers alone (lowest first)."""
@@ -117,10 +118,8 @@ class Snapshots:
         self.removed(lowers)
 
     def _value(self, directory: str, chosen: Sequence[digest.Digest], idmap: overlay.IdMap | None) -> overlay.Rootfs:
-        return overlay.Rootfs(
-            tuple(self._layers.path(d) for d in reversed(chosen)), f"{directory}/upper", f"{directory}/work", idmap,
-            False, self._userxattr,
-        )
+        lowers = tuple(self._layers.path(d) for d in reversed(chosen))
+        return overlay.Rootfs(lowers, f"{directory}/upper", f"{directory}/work", idmap, False, self._userxattr)
 
     def _make_upper(self, directory: str, chosen: Sequence[digest.Digest], idmap: overlay.IdMap | None) -> None:
         """The root directory of an overlay shows the mode, owner and times of the upper's, so these are taken from the
