@@ -35,9 +35,9 @@ class House:
         self._forks = forks.Forks(lambda: zygote.launch(run.root, cgroup_procs=groups.shim_files()))
         self._networks = controller.Controller(data.instance, config.network, self._state)
         local = volumes.Volumes(storage, self._state)
-        pictures = images.Images(storage, self._state)
+        self.images = images.Images(storage, self._state)
         self._parts = services.Services(
-            data=data, run=run, state=self._state, storage=storage, volumes=local, images=pictures,
+            data=data, run=run, state=self._state, storage=storage, volumes=local, images=self.images,
             networks=self._networks, forks=self._forks, read_file=host.read_file, host=here,
             settings=services.Settings(
                 log_driver=config.log_driver, log_options=dict(config.log_options), ulimits=config.ulimits,
@@ -53,8 +53,8 @@ class House:
             own_warnings.insert(0, groups.why)
         self.handler = app.build(
             call.Services(
-                containers=self.containers, execs=self.containers.execs, images=pictures, volumes=local, store=storage,
-                networks=self._networks, events=self._parts.events,
+                containers=self.containers, execs=self.containers.execs, images=self.images, volumes=local,
+                store=storage, networks=self._networks, events=self._parts.events,
                 facts=lambda: host.info(config, here, data.instance, own_warnings + self._networks.warnings),
             ), log,
         )

@@ -173,7 +173,8 @@ def info(config: Config, here: resources.Host, instance: str, warnings: list[str
     pools = [{"Base": base, "Size": size} for base, size in config.network.default_address_pools]
     return {
         "ID": instance, "DockerRootDir": config.data_root, "CgroupDriver": "cgroupfs" if here.cgroup_base else "none",
-        "CgroupVersion": "2" if here.cgroup_mode == "v2" else "1", "LoggingDriver": config.log_driver, "Debug":
-        config.debug, "Warnings": missing + [f"WARNING: {w}" for w in warnings], "DefaultAddressPools": pools, "NCPU": here.cpus,
+        "CgroupVersion": "2" if here.cgroup_mode == "v2" else "1", "LoggingDriver": config.log_driver,
+        "Debug": config.debug, "Warnings": missing + [f"WARNING: {w}" for w in warnings],
+        "DefaultAddressPools": pools, "NCPU": here.cpus,
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"], **limits,
     }

@@ -137,6 +137,8 @@ def _planned(m: mounts.Planned) -> dict[str, Any]:
     if m.kind == mounts.TMPFS:
         return {"destination": m.destination, "type": "tmpfs", "source": "tmpfs", "options": list(m.options)}
     options = ["rbind" if m.recursive else "bind", "ro" if m.readonly else "rw", m.propagation or "rprivate"]
+    if m.readonly and m.recursive and m.deep_readonly:
+        options.append("rro")
     return {"destination": m.destination, "type": "bind", "source": m.source, "options": options}
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from wharfie.base import errors, ids
@@ -239,4 +240,9 @@ class Containers:
         """Hand the client's connected socket `fd` (past the HTTP head) and the bytes already read from it to the
         container. Parked when it has not been started. Owns the fd, also when this raises. Returns at once, not when
         the stream ends."""
-        await self._attaching.attach(self._lives.find(ref), options, fd, residue)
+        try:
+            live = self._lives.find(ref)
+        except errors.WharfieError:
+            os.close(fd)
+            raise
+        await self._attaching.attach(live, options, fd, residue)

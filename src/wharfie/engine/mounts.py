@@ -31,6 +31,7 @@ class Planned(Value):
     create: bool = False
     copy: bool = True
     recursive: bool = True
+    deep_readonly: bool = True  # read-only down into the mounts below the source, as Docker does from 25 on
     driver: str = "local"
     driver_options: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
@@ -144,7 +145,8 @@ def _bind_mount(m: Mount, destination: str, where: str) -> Planned:
     if o and o.read_only_non_recursive and o.read_only_force_recursive:
         raise errors.Invalid(f"{where}: ReadOnlyForceRecursive conflicts with ReadOnlyNonRecursive")
     return Planned(BIND, destination, posixpath.normpath(m.source), m.read_only, "", propagation,
-                   create=bool(o and o.create_mountpoint), recursive=not (o and o.non_recursive))
+                   create=bool(o and o.create_mountpoint), recursive=not (o and o.non_recursive),
+                   deep_readonly=not (o and o.read_only_non_recursive))
 
 
 def _volume_mount(m: Mount, destination: str, where: str) -> Planned:
