@@ -59,7 +59,8 @@ class Dock:
         wire.send_bytes(self.zygote.sock, self.zygote.encode_fork(kind, self._next, directory), fds)
         wait(self.zygote.fileno())
         got = wire.recv(self.zygote.sock)
-        assert got is not None
+        if got is None:
+            raise EOFError("the zygote has ended")
         if "error" in got[0]:
             raise errors.from_wire(got[0]["error"]["kind"], got[0]["error"]["message"])
         return got[0]["pid"], got[1][0]
@@ -172,8 +173,8 @@ class Box:
         identifier = ids.new()
         mine, theirs = socket.socketpair()
         try:
-            self.ask("exec", [theirs.fileno()], id=identifier, process=process_of(list(args), tty), tty=tty, stdin=stdin,
-                     console_size=[24, 80], attach=attachment(mux=not tty, **fields))
+            self.ask("exec", [theirs.fileno()], id=identifier, process=process_of(list(args), tty), tty=tty,
+                     stdin=stdin, console_size=[24, 80], attach=attachment(mux=not tty, **fields))
         finally:
             theirs.close()
         mine.settimeout(PATIENCE)

@@ -144,6 +144,7 @@ def test_the_undertaker_keeps_a_record_that_is_there(dock):
     "shim.born", "shim.locked", "shim.sandbox.made", "shim.rootfs.made", "shim.start.asked", "shim.cgroup.made",
     "shim.init.cloned", "shim.init.ready", "shim.start.answered", "shim.exit.reaped", "shim.exit.recorded",
     "init.born", "init.mounted", "init.pivoted", "init.dropped",
+    "zygote.fork.asked", "zygote.fork.forked", "zygote.fork.answered",
 ])
 def test_killed_at_every_point_nothing_remains(tmp_path, monkeypatch, point):
     monkeypatch.setenv("WHARFIE_KILL_POINT", point)

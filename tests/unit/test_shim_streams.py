@@ -80,6 +80,7 @@ class _Stage:
 
     def __init__(self, spool: Spool, log: writer.Writer | None = None, *, framed: bool = True) -> None:
         self.loop = Loop()
+        self.loop.open()
         self.outlet = Outlet(self.loop, spool, log, framed=framed)
         self.pipes = {}
         for stream in (1, 2) if framed else (1,):

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from wharfie.base import paths
-
     from .life import Life
     from .loop import Loop
     from .making import Family
@@ -42,12 +40,10 @@ class Exec:
 class Execs:
     """All of them. `tell` sends an event."""
 
-    def __init__(self, loop: Loop, life: Life, directory: paths.RunDirectory, family: Family,
-                 tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, loop: Loop, life: Life, family: Family, tell: Callable[[dict[str, Any]], None]) -> None:
         self._loop = loop
         self._family = family
         self._life = life
-        self._directory = directory
         self._tell = tell
         self._running: dict[str, Exec] = {}
         self._ending: list[Exec] = []
@@ -127,7 +123,7 @@ class Execs:
         kind, number = status
         exit = Exit(number if kind == "exited" else 128 + number, number if kind == "killed" else None, False, "",
                     when.now())
-        record.write_exec(self._directory, one.id, exit)
+        record.write_exec(self._life.directory, one.id, exit)
         del self._running[one.id]
         self._ending = [e for e in self._ending if e.streams.outlet.attachers or not e.streams.outlet.ended]
         self._ending.append(one)
@@ -144,5 +140,5 @@ class Execs:
 
     def _spool_dir(self) -> str:
         launch = self._life.launch
-        return os.path.dirname(launch.log.path) if launch is not None and launch.log.path else self._directory.root
+        return os.path.dirname(launch.log.path) if launch is not None and launch.log.path else self._life.directory.root
 

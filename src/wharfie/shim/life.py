@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from wharfie.base import errors, points, when
+from wharfie.base import errors, paths, points, when
 from wharfie.drivers import contract, native
 from wharfie.kernel import cgroups, process
 from wharfie.logs import writer
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from wharfie.base import paths
-
     from .loop import Loop, Timer
     from .making import Family, Maker
 
@@ -40,11 +38,11 @@ DRAIN_SECONDS = 2.0
 class Life:
     """Owns the container. `on_exit` is called once, when the record is on disk."""
 
-    def __init__(self, loop: Loop, directory: paths.RunDirectory, family: Family,
+    def __init__(self, loop: Loop, family: Family,
                  on_exit: Callable[[Exit], None], make: Callable[[], Maker] = Making) -> None:
         self._loop = loop
         self._make = make
-        self._directory = directory
+        self.directory = paths.RunDirectory("")
         self._family = family
         self._on_exit = on_exit
         self._driver: contract.Driver = native.Native()
@@ -99,7 +97,7 @@ class Life:
         stdio = self.streams.stdio
         result, fds = self._making.ask(
             wire.START, [fd for fd in stdio if fd >= 0], stdio=[n for n, fd in enumerate(stdio) if fd >= 0],
-            launch=self.launch.asdict(), directory=self._directory.root, spec=spec_name,
+            launch=self.launch.asdict(), directory=self.directory.root, spec=spec_name,
         )
         at = when.now()
         init = contract.Process(result["pid"], fds.pop("pidfd"), result["start_time"], fds.pop("console", -1))
@@ -163,7 +161,7 @@ class Life:
             self._deadline.cancel()
         self.exit = exit
         self.state = EXITED
-        record.write_exit(self._directory, exit)
+        record.write_exit(self.directory, exit)
         points.reach("shim.exit.recorded")
         self._on_exit(exit)
         if self.streams is not None:

@@ -34,11 +34,15 @@ class Loop:
     """watch → change → forget. Callbacks get the event mask; they must tolerate being called for nothing."""
 
     def __init__(self) -> None:
-        self._poll = select.epoll()
+        self._poll: select.epoll | None = None
         self._callbacks: dict[int, Callback] = {}
         self._interest: dict[int, int] = {}
         self._timers: list[Timer] = []
         self._running = False
+
+    def open(self) -> None:
+        """Before anything else; not in __init__, since a loop is made in the zygote and used in its child."""
+        self._poll = select.epoll()
 
     def watch(self, fd: int, interest: int, callback: Callback) -> None:
         """Call `callback` for the events in `interest` on a non-blocking descriptor."""
@@ -52,6 +56,7 @@ class Loop:
         if former is None or former == interest:
             return
         self._interest[fd] = interest
+        assert self._poll is not None
         if not former:
             self._poll.register(fd, interest)
         elif interest:
@@ -61,7 +66,7 @@ class Loop:
 
     def forget(self, fd: int) -> None:
         """No more calls; to be called before the descriptor is closed. Idempotent."""
-        if self._interest.pop(fd, 0):
+        if self._interest.pop(fd, 0) and self._poll is not None:
             self._poll.unregister(fd)
         self._callbacks.pop(fd, None)
 
@@ -73,6 +78,7 @@ class Loop:
 
     def run(self) -> None:
         """Until stop()."""
+        assert self._poll is not None
         self._running = True
         while self._running:
             for fd, events in self._poll.poll(self._wait()):
@@ -86,7 +92,10 @@ class Loop:
         self._running = False
 
     def close(self) -> None:
-        self._poll.close()
+        """Idempotent."""
+        if self._poll is not None:
+            self._poll.close()
+            self._poll = None
 
     def _wait(self) -> float | None:
         self._timers = [t for t in self._timers if t.callback is not None]

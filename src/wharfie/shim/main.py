@@ -9,7 +9,6 @@ It leaves when the container has exited and everybody is served; the lock on the
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import _socket
 import os
 
@@ -21,60 +20,57 @@ from .connections import Connections
 from .execs import Execs
 from .life import Life
 from .loop import Loop
-from .making import Family
+from .making import Family, Making
 from .ports import Ports
 from .verbs import Verbs
 from .wire import BORN, EXITED, PREPARED, RUNNING, Exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-
-def run(directory: str, conn: int) -> None:
-    """Be the shim of `directory` until the container's end. `conn` is the first connection. Returns when all is done;
-    the caller then ends the process."""
-    points.reach("shim.born")
-    conn = _settle_in(conn)
-    first = _socket.socket(fileno=conn)
-    home = paths.RunDirectory(directory)
-    try:
-        record.lock(home)  # held until the process ends
-    except OSError as error:
-        wire.send(first, {"hello": 0, "error": wire.describe(error, "lock")})
-        return
-    points.reach("shim.locked")
-    process.set_title(f"wharfie-shim {os.path.basename(directory)}")
-    shim = Shim(home)
-    shim.connections.listen(home.socket)
-    shim.connections.adopt(first)
-    shim.loop.run()
-
-
-def _settle_in(conn: int) -> int:
-    """Keep stdio and the connection, nothing else of the zygote's; be the parent of whatever the container loses."""
-    if conn != 3:
-        os.dup2(conn, 3, inheritable=False)
-    process.close_range(4)
-    process.subreaper()
-    for number in (_signal.SIGINT, _signal.SIGHUP):
-        _signal.signal(number, _signal.SIG_IGN)
-    os.umask(0o022)
-    return 3
+    from .making import Maker
+    from .title import Title
 
 
 class Shim:
-    """The parts, put together, and the decision to leave."""
+    """The parts, put together, and the decision to leave. Made in the zygote (what is made there stays shared by all
+    shims), run once in a child of it."""
 
-    def __init__(self, directory: paths.RunDirectory) -> None:
-        self.loop = Loop()
+    def __init__(self, title: Title, make: Callable[[], Maker] = Making) -> None:
+        self._title = title
         self._patience = 0.01
+        self.loop = Loop()
         self.family = Family()
-        self.life = Life(self.loop, directory, self.family, self._exited)
-        self.execs = Execs(self.loop, self.life, directory, self.family, self._tell)
+        self.life = Life(self.loop, self.family, self._exited, make)
+        self.execs = Execs(self.loop, self.life, self.family, self._tell)
         self.ports = Ports(self.loop, self.family)
         verbs = Verbs(self.life, self.execs, self.ports, self._tell, self._bye)
         self.connections = Connections(self.loop, verbs.handle, self._hello, self._lonely)
+
+    def run(self, directory: str, conn: int) -> None:
+        """Be the shim of `directory` until the container's end. `conn` is the first connection. Returns when all is
+        done; the caller then ends the process."""
+        points.reach("shim.born")
+        conn = _settle_in(conn)
+        self.life.directory = home = paths.RunDirectory(directory)
+        first = _socket.socket(fileno=conn)
+        try:
+            record.lock(home)  # held until the process ends
+        except OSError as error:
+            wire.send(first, {"hello": 0, "error": wire.describe(error, "lock")})
+            return
+        points.reach("shim.locked")
+        self._title.set(f"wharfie-shim {os.path.basename(directory)}")
+        self.open(first)
+        self.loop.run()
+
+    def open(self, first: _socket.socket) -> None:
+        """Listen, and greet the first connection."""
+        self.loop.open()
+        self.connections.listen(self.life.directory.socket)
+        self.connections.adopt(first)
 
     def _hello(self) -> dict[str, Any]:
         life = self.life
@@ -115,3 +111,12 @@ class Shim:
         elif self.life.state == EXITED:
             self._patience = min(self._patience * 2, 1.0)
             self.loop.after(self._patience, self._leave_when_done)
+
+
+def _settle_in(conn: int) -> int:
+    """Keep stdio and the connection, nothing else of the zygote's; be the parent of whatever the container loses."""
+    if conn != 3:
+        os.dup2(conn, 3, inheritable=False)
+    process.close_range(4)
+    process.subreaper()
+    return 3

@@ -76,8 +76,12 @@ class Maker:
 
     def serve(self, message: dict[str, Any], fds: list[int]) -> Answer:
         """One request. Raises WharfieError, OSError."""
-        verb = {wire.PREPARE: self._prepare, wire.START: self._start, wire.EXEC: self._exec}[message["op"]]
+        verb = {wire.PREPARE: self._prepare, wire.START: self._start, wire.EXEC: self._exec,
+                wire.BYE: self._nothing}[message["op"]]
         return verb(message, fds)
+
+    def _nothing(self, _message: dict[str, Any], _fds: list[int]) -> Answer:
+        return {}, [], []
 
     def _prepare(self, message: dict[str, Any], _fds: list[int]) -> Answer:
         namespaces = message["namespaces"]

@@ -2,8 +2,7 @@
 
 A page of the interpreter that a shim writes to is its own for good, and an interpreter writes where it only reads: code
 that runs for the first times specialises itself, and lookups fill caches. Done here, once, these pages stay shared by
-all shims (0.5 MB less in each). Then the free places of the allocator's half-used pools are filled, so that what a shim
-allocates lies close together on fresh pages instead of one object here and there on fifty old ones.
+all shims (0.4 MB less in each).
 
 Nothing outside a directory of its own is touched; every descriptor is closed again.
 """
@@ -12,98 +11,87 @@ from __future__ import annotations
 
 import _socket
 import os
-import shutil
 
 from wharfie.base import paths
 
-from . import connections, record, wire
-from .execs import Execs
-from .life import Life
-from .loop import Loop
-from .making import Family
-from .ports import Ports
-from .verbs import Verbs
+from . import record, wire
+from .main import Shim
+from .making import Making
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from .title import Title
+
 ROUNDS = 12  # the interpreter specialises after eight
-_FILLERS = 300
-_POOL_CLASSES = range(48, 513, 16)
 
 
 class _Understudy:
-    """Stands in for the maker."""
+    """Stands in for the maker. One is forked all the same, and does nothing."""
 
-    def ask(self, op: str, _fds: Sequence[int] = (), **_fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
+    def __init__(self) -> None:
+        self._real = Making()
+
+    def ask(self, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
         if op == wire.PREPARE:
             return {}, {name: os.open("/dev/null", os.O_RDONLY) for name in ("net", "netlink", "rootfs")}
+        self._real.ask(wire.BYE)
         names = ("pidfd", "mount", "pid")
         given = {name: os.pidfd_open(os.getpid()) for name in names}
         return {"pid": os.getpid(), "start_time": 0, "filter": "", "cgroup": True}, given
 
     def close(self) -> None:
-        """Nothing to end."""
+        self._real.close()
 
 
-class _Stage:
-    """The parts of a shim as shim.main puts them together."""
-
-    def __init__(self, directory: str) -> None:
-        self.home = paths.RunDirectory(directory)
-        self.lock = record.lock(self.home)
-        self.loop = Loop()
-        family = Family()
-        self.life = Life(self.loop, self.home, family, lambda _: None, make=_Understudy)
-        execs = Execs(self.loop, self.life, self.home, family, lambda _: None)
-        verbs = Verbs(self.life, execs, Ports(self.loop, family), lambda _: None, lambda: None)
-        self.connections = connections.Connections(self.loop, verbs.handle, lambda: {"hello": 1}, lambda: None)
-        self.connections.listen(self.home.socket)
-        self.ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-        self.connections.adopt(theirs)
-
-    def ask(self, op: str, **fields: Any) -> None:
-        """A request, served."""
-        wire.send(self.ours, wire.request(1, op, **fields))
-        self.loop.after(0, self.loop.stop)
-        self.loop.run()
-
-    def clear(self) -> None:
-        """Close everything."""
-        self.ours.setblocking(False)
-        try:
-            while (got := wire.recv(self.ours)) is not None:
-                wire.close_all(got[1])
-        except BlockingIOError:
-            pass
-        self.ours.close()
-        self.life.strike()
-        self.connections.close()
-        self.loop.close()
-        os.close(self.lock)
+def _ask(shim: Shim, ours: _socket.socket, op: str, **fields: Any) -> None:
+    """A request, served."""
+    wire.send(ours, wire.request(1, op, **fields))
+    shim.loop.after(0, shim.loop.stop)
+    shim.loop.run()
 
 
-def play(run_root: str) -> list[object]:
-    """Rehearse below `run_root`. Returns what fills the allocator's pools: to be kept for the life of the process.
-    Raises OSError."""
+def _clear(shim: Shim, ours: _socket.socket) -> None:
+    """Close everything."""
+    ours.setblocking(False)
+    try:
+        while (got := wire.recv(ours)) is not None:
+            wire.close_all(got[1])
+    except BlockingIOError:
+        pass
+    ours.close()
+    shim.life.strike()
+    shim.connections.close()
+    shim.loop.close()
+
+
+def play(run_root: str, title: Title) -> None:
+    """Rehearse below `run_root`. Raises OSError."""
     directory = f"{run_root}/.rehearsal-{os.getpid()}"
     os.mkdir(directory, 0o700)
     try:
         for _ in range(ROUNDS):
-            _play_once(directory)
+            _play_once(directory, title)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    return [bytes(size - 33) for size in _POOL_CLASSES for _ in range(_FILLERS)]
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
 
 
-def _play_once(directory: str) -> None:
-    stage = _Stage(directory)
+def _play_once(directory: str, title: Title) -> None:
+    shim = Shim(title, make=_Understudy)
+    shim.life.directory = paths.RunDirectory(directory)
+    lock = record.lock(shim.life.directory)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    title.set("wharfie-zygote")
+    shim.open(theirs)
     launch = wire.Launch(id="0" * 64, name="rehearsal", cgroup="/rehearsal", open_stdin=True,
                          log=wire.Log("json-file", f"{directory}/log", {"max-size": "1m"}))
-    stage.ask(wire.PREPARE, launch=launch.asdict())
-    stage.ask(wire.START, spec="config.json", listeners=[])
-    stage.ask(wire.SIGNAL, signal=0)
-    stage.ask(wire.RESIZE, height=1, width=1)
-    stage.clear()
+    _ask(shim, ours, wire.PREPARE, launch=launch.asdict())
+    _ask(shim, ours, wire.START, spec="config.json", listeners=[])
+    _ask(shim, ours, wire.SIGNAL, signal=0)
+    _ask(shim, ours, wire.RESIZE, height=1, width=1)
+    _clear(shim, ours)
+    os.close(lock)

@@ -28,6 +28,7 @@ from wharfie.kernel import namespaces, process
 
 from . import main as shim
 from . import rehearsal, sealed, undertaker, wire
+from .title import Title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,22 +47,26 @@ def main(argv: list[str]) -> NoReturn:
     os.close(int(argv[1]))
     sock = _socket.socket(fileno=int(argv[0]))
     process.set_dumpable(False)
-    process.set_title("wharfie-zygote")
     _preload()
     _shut_imports()
-    kept = [] if "WHARFIE_KILL_POINT" in os.environ else rehearsal.play(argv[2])
-    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    title = Title()
+    title.set("wharfie-zygote")
+    if "WHARFIE_KILL_POINT" not in os.environ:
+        rehearsal.play(argv[2], title)
+    for number in (_signal.SIGINT, _signal.SIGHUP):
+        _signal.signal(number, _signal.SIG_IGN)
+    os.umask(0o022)
+    ready = shim.Shim(title)
     _signal.signal(_signal.SIGCHLD, _reap)
     gc.collect()
     gc.freeze()
     gc.disable()
-    assert kept is not None
     wire.send(sock, {"hello": wire.VERSION, "pid": os.getpid(), "facts": sealed.facts()})
     while True:
-        _next(sock)
+        _next(sock, ready)
 
 
-def _next(sock: _socket.socket) -> None:
+def _next(sock: _socket.socket, ready: shim.Shim) -> None:
     """Fork one child and wait until it has been given something to be. Whatever the zygote writes to in here, every
     child gets an old copy of: hence so little."""
     mine, theirs = os.pipe2(os.O_CLOEXEC)
@@ -73,7 +78,7 @@ def _next(sock: _socket.socket) -> None:
         time.sleep(_PAUSE_SECONDS)  # no memory, too many processes: the engine waits meanwhile
         return
     if not pid:
-        _become(sock, theirs)
+        _become(sock, theirs, ready)
     os.close(theirs)
     os.close(pidfd)
     word = os.read(mine, 1)
@@ -110,14 +115,14 @@ def _reap(_signal: int, _frame: object) -> None:
         pass
 
 
-def _become(sock: _socket.socket, told: int) -> NoReturn:
+def _become(sock: _socket.socket, told: int, ready: shim.Shim) -> NoReturn:
     """The child: take one request, answer it, be what it asks for. Until then it dies with the zygote."""
     code = 1
     try:
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         zygote = os.getppid()
         process.pdeathsig(_signal.SIGKILL)
-        child = _take(sock, zygote)
+        child = _take(sock, zygote, ready)
         if child is None:
             os.write(told, _ENGINE_GONE)
             os._exit(0)
@@ -133,7 +138,7 @@ def _become(sock: _socket.socket, told: int) -> NoReturn:
         os._exit(code)
 
 
-def _take(sock: _socket.socket, zygote: int) -> Callable[[], None] | None:
+def _take(sock: _socket.socket, zygote: int, ready: shim.Shim) -> Callable[[], None] | None:
     """Wait for a request that can be served; None when the engine has gone."""
     while True:
         try:
@@ -148,7 +153,7 @@ def _take(sock: _socket.socket, zygote: int) -> Callable[[], None] | None:
         n = message.get("n", 0)
         _reach("zygote.fork.asked", zygote)
         try:
-            child = _child(message, fds)
+            child = _child(message, fds, ready)
         except errors.WharfieError as error:
             wire.close_all(fds)
             wire.send(sock, wire.refusal(n, error, "fork"))
@@ -171,7 +176,7 @@ def _reach(point: str, zygote: int) -> None:
         os.close(pidfd)
 
 
-def _child(message: dict[str, Any], fds: list[int]) -> Callable[[], None]:
+def _child(message: dict[str, Any], fds: list[int], ready: shim.Shim) -> Callable[[], None]:
     """What the child will be."""
     kind, directory = message.get("kind"), message.get("directory")
     if message.get("op") != "fork" or not isinstance(directory, str) or not os.path.isabs(directory):
@@ -179,7 +184,7 @@ def _child(message: dict[str, Any], fds: list[int]) -> Callable[[], None]:
     if kind == wire.KIND_SHIM:
         if len(fds) != 1:
             raise errors.Invalid("a shim needs one connection")
-        return lambda: shim.run(directory, fds[0])
+        return lambda: ready.run(directory, fds[0])
     if kind == wire.KIND_UNDERTAKER:
         return lambda: undertaker.run(directory)
     raise errors.Unsupported(f"the zygote forks no {kind!r}")
