@@ -123,7 +123,8 @@ class Starting:
             theirs.close()
         link.watch_process(pidfd)
         try:
-            await asyncio.wait_for(asyncio.shield(link.hello), _HELLO_PATIENCE)
+            async with asyncio.timeout(_HELLO_PATIENCE):
+                await link.hello
         except TimeoutError:
             raise errors.Unavailable(f"the shim of container {live.id} does not answer")
         return link

@@ -116,7 +116,8 @@ class Supervision:
         itself later; nothing of the container is in its hands any more."""
         if link is not None:
             try:
-                await asyncio.wait_for(link.gone.wait(), _SHIM_PATIENCE)
+                async with asyncio.timeout(_SHIM_PATIENCE):
+                    await link.gone.wait()
             except TimeoutError:
                 link.close()
         live.shim_left.set()
