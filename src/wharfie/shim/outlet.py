@@ -18,14 +18,36 @@ from .loop import IN
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from wharfie.logs import writer
 
-    from .attacher import Attacher
     from .loop import Loop
     from .spool import Spool
+else:
+    Protocol = object
 
 READ_SIZE = 64 * 1024
+
+
+class Client(Protocol):
+    """Who is attached, as an outlet sees it (attacher.Attacher). `position` is where in the spool it reads on while
+    `lagging`."""
+
+    lagging: bool
+    position: int
+
+    def begin(self) -> None:
+        """Start serving."""
+        ...
+
+    def offer(self, stream: int, data: bytes, piece: bytes) -> None:
+        """A live piece; what is not taken at once makes the client lag."""
+        ...
+
+    def finish(self) -> None:
+        """There will be no more."""
+        ...
 
 
 class Outlet:
@@ -36,7 +58,7 @@ class Outlet:
         self.spool = spool
         self.log = log
         self.framed = framed
-        self.attachers: list[Attacher] = []
+        self.attachers: list[Client] = []
         self.on_end: Callable[[], None] | None = None
         self._sources: dict[int, int] = {}
         self._paused = False
@@ -60,14 +82,14 @@ class Outlet:
             self._drop(fd)
         self._check_end()
 
-    def attach(self, attacher: Attacher) -> None:
+    def attach(self, attacher: Client) -> None:
         """From now on it gets everything."""
         self.attachers.append(attacher)
         attacher.begin()
         if self.ended:
             attacher.finish()
 
-    def left(self, attacher: Attacher) -> None:
+    def left(self, attacher: Client) -> None:
         """An attacher is gone (its own call)."""
         if attacher in self.attachers:
             self.attachers.remove(attacher)
