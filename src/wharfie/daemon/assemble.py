@@ -40,7 +40,8 @@ class House:
             data=data, run=run, state=self._state, storage=storage, volumes=local, images=self.images,
             networks=self._networks, forks=self._forks, read_file=host.read_file, host=here,
             settings=services.Settings(
-                log_driver=config.log_driver, log_options=dict(config.log_options), ulimits=config.ulimits,
+                log_driver=config.log_driver, log_options=dict(config.log_options),
+                ulimits=(*host.raise_open_files(), *config.ulimits),
                 init=config.init, shm_size=config.shm_size, cgroup_base=groups.containers,
             ),
             log=log,

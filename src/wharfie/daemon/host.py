@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from typing import Any
 
-from wharfie.engine import resources
+from wharfie.engine import model, resources
 from wharfie.kernel import caps, cgroups, walk
 
 from .config import Config
@@ -141,6 +142,16 @@ def shortcomings(here: resources.Host) -> list[str]:
         out.append("AppArmor is enabled on this host and is not used: containers run with the engine's own profile, no "
                    "docker-default is applied")
     return out
+
+
+def raise_open_files() -> tuple[model.Ulimit, ...]:
+    """Let this process hold a link to every shim: its soft limit of open files becomes the hard one. Containers are to
+    have what there was before, so that is given back as their default ulimit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return ()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return (model.Ulimit(name="nofile", soft=soft, hard=hard),)
 
 
 def read_file(rootfs: int, path: str, limit: int) -> bytes:

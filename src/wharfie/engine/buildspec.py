@@ -117,12 +117,9 @@ def _base(host: HostConfig, shm_size: int) -> list[dict[str, Any]]:
     if host.ipc_mode == "none":
         return defaults.mounts(shm_size=0)
     out = defaults.mounts(shm_size=host.shm_size or shm_size)
-    if host.ipc_mode == "host":
-        out = [m for m in out if m["destination"] not in ("/dev/shm", "/dev/mqueue")]
-        out += [
-            {"destination": path, "type": "bind", "source": path, "options": ["rbind", "rprivate"]}
-            for path in ("/dev/shm", "/dev/mqueue")
-        ]
+    if host.ipc_mode == "host":  # a new mqueue mount shows the host's queues: they belong to the namespace
+        out = [m for m in out if m["destination"] != "/dev/shm"]
+        out.append({"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", "rprivate"]})
     return out
 
 
