@@ -241,3 +241,19 @@ def test_deleting_and_unpacking_at_once(store: Store) -> None:
     assert len(os.listdir(store.layers.path(diff_id))) == 50
     store.layers.delete(diff_id)
     assert os.listdir(store.root.layers) == []
+
+
+def test_a_container_that_wrote_nothing_goes_at_once(store: Store) -> None:
+    one = layer(store, file("a"))
+    told: list[list[object]] = []
+    store.snapshots.removed = lambda lowers: told.append(list(lowers))
+    for name, quick in (("bare", True), ("written", False), ("logged", False)):
+        made = store.snapshots.prepare(name, [one])
+        directory = Path(made.upper).parent
+        if name == "written":
+            Path(made.upper, "b").write_bytes(b"b")
+        Path(directory, "log").write_bytes(bytes(1 << 20) if name == "logged" else b"short")
+        assert store.snapshots.remove_bare(name) is quick
+        store.snapshots.remove(name)
+        assert not directory.exists()
+    assert [lowers for lowers in told if lowers] == [[one]] * 3

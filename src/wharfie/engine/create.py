@@ -46,7 +46,10 @@ class Creation:
             services.records.take_name(record.name, record.id)
             undo.callback(services.records.free_name, record.name, record.id)
             undo.push_async_callback(asyncio.to_thread, services.storage.snapshots.remove, record.id)
-            await asyncio.to_thread(self._make_storage, record, planned, image.config.diff_ids, undo)
+            if planned:
+                await asyncio.to_thread(self._make_storage, record, planned, image.config.diff_ids, undo)
+            else:
+                self._make_storage(record, planned, image.config.diff_ids, undo)  # four names: no thread for that
             await services.records.add(record)
             undo.pop_all()
         points.reach("engine.create.recorded")
@@ -121,7 +124,7 @@ class Creation:
     def _make_storage(
         self, record: Container, planned: list[mounts.Planned], diff_ids: Sequence[digest.Digest], undo: AsyncExitStack
     ) -> None:
-        """In a thread: the writable layer; volumes made on use and filled from the image; missing bind sources made as
+        """Blocks: the writable layer; volumes made on use and filled from the image; missing bind sources made as
         Docker does."""
         rootfs = self._services.storage.snapshots.prepare(record.id, diff_ids)
         points.reach("engine.create.snapshot")

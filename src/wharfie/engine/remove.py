@@ -66,8 +66,9 @@ class Removal:
             self._services.records.save_soon(record)
             if live.teardown is not None:
                 await live.shim_left.wait()
-            await asyncio.to_thread(self._services.storage.snapshots.remove, record.id)
-            if volumes:
+            if not self._services.storage.snapshots.remove_bare(record.id):
+                await asyncio.to_thread(self._services.storage.snapshots.remove, record.id)
+            if volumes and record.anonymous:
                 await asyncio.to_thread(self._remove_volumes, record.id, record.anonymous)
             await self._services.records.delete(record)
         except Exception as error:

@@ -68,15 +68,14 @@ class Starting:
             rundir.make(directory)  # a tmpfs: no thread
             undo.callback(rundir.remove, directory)
             points.reach("engine.start.directory")
-            launch = await self._launch(record)
+            launch = self._launch(record)
             link = await self._fork(live, directory, undo)
             points.reach("engine.start.forked")
             _, fds = await link.request(wire.PREPARE, launch=launch.asdict())
             undo.callback(wire.close_all, fds.values())
             points.reach("engine.start.prepared")
             self._networking.reserve(live, undo)
-            await _both(self._networking.connect(live, fds),
-                        asyncio.to_thread(self._write_spec, live, fds["rootfs"], directory))
+            await _both(self._networking.connect(live, fds), self._write_spec(live, fds["rootfs"], directory))
             listeners, listener_fds = self._networking.listen(live, undo)
             rundir.write_launch(directory, launch, network_of(record))  # before there can be a cgroup to bury
             points.reach("engine.start.networked")
@@ -93,14 +92,19 @@ class Starting:
             wire.close_all([*fds.values(), *listener_fds])
         points.reach("engine.start.recorded")
 
-    def _write_spec(self, live: Live, rootfs: int, directory: paths.RunDirectory) -> None:
-        """In a thread, since the root file system is read."""
-        rundir.write_spec(directory, self._provision.spec(live, rootfs))
+    async def _write_spec(self, live: Live, rootfs: int, directory: paths.RunDirectory) -> None:
+        """Here, while the network's worker works: three small files of the data root are read. But a bind's source may
+        lie on a file system that hangs."""
+        if live.record.planned:
+            spec = await asyncio.to_thread(self._provision.spec, live, rootfs)
+        else:
+            spec = self._provision.spec(live, rootfs)
+        rundir.write_spec(directory, spec)
 
-    async def _launch(self, record: Container) -> wire.Launch:
+    def _launch(self, record: Container) -> wire.Launch:
         services, config, host = self._services, record.config, record.host_config
         diff_ids = [digest.Digest.parse(d) for d in record.layers]
-        rootfs = await asyncio.to_thread(services.storage.snapshots.rootfs, record.id, diff_ids)
+        rootfs = services.storage.snapshots.rootfs(record.id, diff_ids)
         height, width = host.console_size or (0, 0)
         cgroup = record.cgroup if services.settings.cgroup_base else ""  # made when this host had control groups
         return wire.Launch(
