@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from socket import socket
 
@@ -18,6 +19,7 @@ from . import assemble, config, host, listeners, roots
 
 PRIVATE_SECONDS = 60.0
 _DRAIN_SECONDS = 5.0
+_THREADS = 64
 _USAGE = "Usage:  wharfie daemon [OPTIONS]\n\nA container engine that speaks Docker's API.\n\nOptions:\n"
 
 
@@ -106,6 +108,8 @@ async def _serve(told: config.Config, groups: host.Groups, sockets: list[socket]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # Threads only wait, for disks mostly: a few containers whose storage hangs must not use them up.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="engine"))
     house = assemble.House(told, groups, log)
     await house.start()
     names = [listeners.describe(s) for s in sockets]
