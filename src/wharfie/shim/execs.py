@@ -70,6 +70,7 @@ class Execs:
         streams.started(made.console)
         one = Exec(identifier, streams, made)
         self._running[identifier] = one
+        streams.outlet.held = True
         if attach and fds:
             streams.attach(fds.pop(0), attach, ends_stdin=True, on_detach=lambda: self._detached(identifier))
         self._loop.watch(made.pidfd, IN, lambda _: self._ended(one))
@@ -128,8 +129,9 @@ class Execs:
         self._ending = [e for e in self._ending if e.streams.outlet.attachers or not e.streams.outlet.ended]
         self._ending.append(one)
         # The record is on disk; now the client may see the end of its stream, and then ask for the code.
-        one.streams.outlet.pump()
         self._tell({"event": "exec-exit", "id": one.id, "code": exit.code, "at": exit.at})
+        one.streams.outlet.held = False
+        one.streams.outlet.pump()
         if one.streams.outlet.ended:
             one.streams.close()
         else:  # a grandchild holds the pipe: Docker waits as long

@@ -63,6 +63,7 @@ class Outlet:
         self._sources: dict[int, int] = {}
         self._paused = False
         self.ended = False
+        self.held = False  # the end is not told before the process's own end is on record
 
     def add(self, fd: int, stream: int) -> None:
         """Read `stream` from a non-blocking descriptor, which becomes the outlet's."""
@@ -148,7 +149,7 @@ class Outlet:
             self.log.finish(stream, when.now())
 
     def _check_end(self) -> None:
-        if self._sources or self.ended:
+        if self._sources or self.ended or self.held:
             return
         self.ended = True
         for attacher in list(self.attachers):
