@@ -87,17 +87,24 @@ class Creation:
         return image
 
     def _volumes_from(self, host: HostConfig) -> list[tuple[Container, bool]]:
-        return [(self._find(ref), readonly) for ref, readonly in mounts.parse_volumes_from(host.volumes_from or [])]
+        return [(self._other(ref), readonly) for ref, readonly in mounts.parse_volumes_from(host.volumes_from or [])]
+
+    def _other(self, ref: str) -> Container:
+        """Another container that this one refers to. Raises Invalid: a 404 of create means the image to clients."""
+        try:
+            return self._find(ref)
+        except errors.NotFound as error:
+            raise errors.Invalid(error.message, name=ref) from error
 
     def _check_joined(self, host: HostConfig) -> None:
-        """Namespaces of other containers: by id from now on, since names change. Raises NotFound, Unsupported."""
+        """Namespaces of other containers: by id from now on, since names change. Raises Invalid, Unsupported."""
         for attribute in ("network_mode", "pid_mode", "ipc_mode"):
             kind, sign, ref = getattr(host, attribute).partition(":")
             if kind == "container" and sign:
                 if attribute == "ipc_mode":
                     raise errors.Unsupported("HostConfig.IpcMode: joining another container's IPC namespace is not "
                                              "supported by this engine yet", action="use shareable, private or host")
-                setattr(host, attribute, f"container:{self._find(ref).id}")
+                setattr(host, attribute, f"container:{self._other(ref).id}")
 
     def _record(
         self, config: Config, host: HostConfig, networking: NetworkingConfig, image: image_values.Image, name: str,
@@ -154,8 +161,9 @@ def _check_networks(host: HostConfig, networking: NetworkingConfig) -> None:
     """Only the network of NetworkMode can be joined yet."""
     kind = host.network_mode.partition(":")[0]
     if kind not in ("bridge", "host", "none", "container"):
-        raise errors.NotFound(f"network {host.network_mode} not found", name=host.network_mode,
-                              action="networks of one's own come later: bridge, host, none and container: are there")
+        # Not NotFound: clients take a 404 of create for a missing image, and pull.
+        raise errors.Invalid(f"network {host.network_mode} not found", name=host.network_mode,
+                             action="user-defined networks come later; bridge, host, none and container:ID exist")
     for name in networking.endpoints_config or {}:
         if name not in (host.network_mode, "default"):
             raise errors.Unsupported(f"NetworkingConfig.EndpointsConfig: network {name} cannot be joined beside "

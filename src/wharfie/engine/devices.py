@@ -40,7 +40,8 @@ def _mapped(mapping: DeviceMapping) -> list[dict[str, Any]]:
         found = os.stat(source)
     except OSError as error:
         raise errors.Invalid(
-            f'error gathering device information while adding custom device "{source}": {error.strerror}', name=source
+            f'error gathering device information while adding custom device "{source}": '
+            f"{(error.strerror or '').lower()}", name=source
         ) from error
     if stat.S_ISDIR(found.st_mode):
         return [{**n, "path": target + n["path"].removeprefix(source)} for n in _all_of(source)]

@@ -7,7 +7,10 @@ asked"; a value beyond those raises Unsupported naming the field.
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import msgspec
 
 from wharfie.base import errors
 from wharfie.logs import options as log_options
@@ -68,7 +71,8 @@ def check(config: Config, host: HostConfig, networking: NetworkingConfig) -> Non
         raise errors.Invalid(f"unknown or invalid runtime name: {host.runtime}", name=host.runtime)
     health = config.healthcheck
     if health is not None and health.test and health.test != ["NONE"]:
-        raise _refusal("Config.Healthcheck", "it")
+        raise errors.Unsupported("Config.Healthcheck: health checks are not run by this engine yet",
+                                 name="Config.Healthcheck", action="leave the field out")
     if config.args_escaped:
         raise _refusal("Config.ArgsEscaped", True)
     for network, endpoint in (networking.endpoints_config or {}).items():
@@ -83,7 +87,8 @@ def _check_endpoint(network: str, endpoint: EndpointSettings) -> None:
     ipam = endpoint.ipam_config
     if ipam is not None:
         if ipam.ipv6_address or ipam.link_local_ips:
-            raise _refusal(f"NetworkingConfig.EndpointsConfig.{network}.IPAMConfig", "an IPv6 or link-local address")
+            raise errors.Unsupported(f"NetworkingConfig.EndpointsConfig.{network}.IPAMConfig: IPv6 and link-local "
+                                     "addresses are not supported by this engine yet", action="leave them out")
         if ipam.ipv4_address:
             raise errors.Invalid(
                 "invalid config for network " + network + ": invalid endpoint settings: user specified IP address is "
@@ -104,5 +109,6 @@ def check_log(driver: str, options: dict[str, str]) -> None:
 
 
 def _refusal(field: str, value: Any) -> errors.Unsupported:
-    return errors.Unsupported(f"{field}: {value!r} is not supported by this engine yet", name=field,
+    shown = json.dumps(msgspec.to_builtins(value))
+    return errors.Unsupported(f"{field}: {shown} is not supported by this engine yet", name=field,
                               action="leave the field out")
