@@ -102,21 +102,22 @@ def tcp_server(ip: str = "0.0.0.0", port: int = 80) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind((ip, port))
     made.listen(16)
-    made.settimeout(2)
+    made.settimeout(6)
     return made
 
 
 def udp_server(ip: str = "0.0.0.0", port: int = 53) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind((ip, port))
-    made.settimeout(2)
+    made.settimeout(6)
     return made
 
 
-def talk(space: Space | None, ip: str, port: int, server: socket.socket) -> str:
+def talk(space: Space | None, ip: str, port: int, server: socket.socket, *, patience: float = 6) -> str:
     """Connect from a namespace (None: the host), exchange bytes both ways. Out: the client's address as the server
     sees it. Raises OSError (TimeoutError when nobody answers)."""
     client = _client(space, socket.SOCK_STREAM)
+    client.settimeout(patience)
     with client:
         client.connect((ip, port))
         accepted, peer = server.accept()
@@ -145,7 +146,7 @@ def _client(space: Space | None, kind: int) -> socket.socket:
     else:
         with space:
             made = socket.socket(socket.AF_INET, kind)
-    made.settimeout(0.7)
+    made.settimeout(6)
     return made
 
 

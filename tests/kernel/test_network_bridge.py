@@ -136,12 +136,12 @@ def test_published_ports_keep_the_client_address_and_hairpin(bridged_frames_filt
         # The host itself comes by the listener, which is the gate's.
         relay = held[0]
         relay.setblocking(True)
-        relay.settimeout(2)
+        relay.settimeout(6)
         assert talk(None, HOST_IP, 8080, relay) == HOST_IP
         assert talk(None, "127.0.0.1", 8080, relay) == "127.0.0.1"
         host.controller.release(one)
         with pytest.raises(TimeoutError):
-            talk(far, HOST_IP, 8080, server)
+            talk(far, HOST_IP, 8080, server, patience=0.7)
 
     asyncio.run(scene())
 
@@ -173,7 +173,7 @@ def test_unpublished_ports_are_not_reachable_from_outside() -> None:
         with inside:
             server = tcp_server(port=80)
         with pytest.raises(TimeoutError):
-            talk(far, one.ip, 80, server)
+            talk(far, one.ip, 80, server, patience=0.7)
 
     asyncio.run(scene())
 
@@ -191,7 +191,7 @@ def test_two_engines_side_by_side() -> None:
         with pytest.raises(errors.Conflict, match=r"Bind for 0\.0\.0\.0:8080 failed: port is already allocated"):
             second.controller.listen(two, [Binding("tcp", 80, "", 8080)])
         with pytest.raises(TimeoutError):
-            talk(other, one.ip, 80, server)
+            talk(other, one.ip, 80, server, patience=0.7)
         assert talk(other, "172.18.0.1", 8080, server), "a published port is open to everybody"
         await second.controller.close(remove=True)
         assert talk(None, one.ip, 80, server) == "172.17.0.1"
@@ -246,7 +246,7 @@ def test_behind_a_legacy_policy_of_drop_ports_are_left_to_the_relay() -> None:
         one, _inside = await host.container("a")
         far = outside()
         _, held = host.publish(one, Binding("tcp", 80, "", 8080))
-        held[0].settimeout(2)
+        held[0].settimeout(6)
         assert talk(far, HOST_IP, 8080, held[0]) == "198.51.100.2", "the listener is what outside clients reach"
 
     asyncio.run(scene())
@@ -259,7 +259,7 @@ def test_a_udp_client_that_goes_on_sending_reaches_the_next_server() -> None:
         far = outside()
         with far:
             client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        client.settimeout(2)
+        client.settimeout(6)
         for _ in range(3):
             one, inside = await host.container("a")
             with inside:
