@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -158,6 +159,22 @@ def test_unarmed_points_do_nothing() -> None:
     for name in points.POINTS:
         points.reach(name)
     assert len(set(points.POINTS)) == len(points.POINTS)
+
+
+def test_every_point_is_reached_somewhere_and_every_place_is_in_the_table() -> None:
+    """A step that names a place nobody walks, or a row that no step reaches, fails here."""
+    source = Path(points.__file__).resolve().parents[1]
+    reached = {
+        node.args[0].value
+        for path in source.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute | ast.Name)
+        and (node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id) == "reach"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert reached == set(points.POINTS)
 
 
 def test_base_is_cheap() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 POINTS: tuple[str, ...] = (
     # engine: create
@@ -26,14 +27,19 @@ POINTS: tuple[str, ...] = (
 )
 
 _armed = os.environ.get("WHARFIE_KILL_POINT", "")
+_held = os.environ.get("WHARFIE_HOLD_POINT", "")
+HOLD_SECONDS = 1.5
 
 
 def reach(name: str) -> None:
-    """Say that this process has come to the place `name`; ends it there when a test has armed that place."""
-    if not _armed:
+    """Say that this process has come to the place `name`. A test that has armed it ends the process there; one that
+    holds it makes the process wait there, so that another one can be ended meanwhile."""
+    if not _armed and not _held:
         return
     if name not in POINTS:
         raise AssertionError(f"kill point {name!r} is not in base.points.POINTS")
+    if name == _held:
+        time.sleep(HOLD_SECONDS)
     if name == _armed:
         # pid 1 of a pid namespace cannot kill itself (the kernel drops the signal): leave with the same status.
         if os.getpid() == 1:
