@@ -120,13 +120,13 @@ def create(bundle: Bundle, stdio: Stdio, *, sibling: bool = False) -> Created:
     wanted = bundle.spec.process
     assert wanted is not None
     with Undo() as held:
-        ahead = _ahead(bundle, held)
-        made = plan.make(bundle, ahead, _layout(bundle))
+        ahead = ahead_of(bundle, held)
+        made = plan.make(bundle, ahead, layout_for(bundle))
         task = init.Task(
             plan=made,
             order=Order(wanted, variables(wanted.env), stdio, bundle.seccomp, bundle.tied),
             root=bundle.rootfs,
-            trees=tuple(_open_tree(tree, held) for tree in made.trees),
+            trees=tuple(open_tree(tree, held) for tree in made.trees),
             ahead=tuple(ahead.items()),
             joins=_open_joins(bundle.cgroup, held),
             fresh=tuple(row.type for row in bundle.spec.linux.namespaces if row.type not in ahead),
@@ -235,10 +235,10 @@ def _clone(flags: int, cgroup: cgroups.Cgroup | None, child: Any, *, sibling: bo
     return _Birth(pid, pidfd, mine, sibling=sibling)
 
 
-def _layout(bundle: Bundle) -> cgroups.Layout | None:
+def layout_for(bundle: Bundle) -> cgroups.Layout | None:
     if not any(m.type in ("cgroup", "cgroup2") for m in bundle.spec.mounts):
         return None
-    return bundle.cgroup.layout if bundle.cgroup is not None else cgroups.detect()
+    return bundle.cgroup.layout if bundle.cgroup is not None else cgroups.known()
 
 
 def _open_joins(cgroup: cgroups.Cgroup | None, held: Undo) -> tuple[int, ...]:
@@ -248,7 +248,7 @@ def _open_joins(cgroup: cgroups.Cgroup | None, held: Undo) -> tuple[int, ...]:
     return tuple(fds)
 
 
-def _ahead(bundle: Bundle, held: Undo) -> dict[str, int]:
+def ahead_of(bundle: Bundle, held: Undo) -> dict[str, int]:
     """The namespaces that exist already, in the order of entering: the sandbox's, and those that the spec names by
     path."""
     sandbox: Sandbox = bundle.sandbox
@@ -266,7 +266,7 @@ def _ahead(bundle: Bundle, held: Undo) -> dict[str, int]:
     return found
 
 
-def _open_tree(tree: plan.Tree, held: Undo) -> int:
+def open_tree(tree: plan.Tree, held: Undo) -> int:
     """A detached copy of something of the host, decorated. Raises StepFailed naming the source, Invalid."""
     if not tree.source.startswith("/"):
         raise errors.Invalid(f"bind source {tree.source!r} must be an absolute path", name=tree.source)

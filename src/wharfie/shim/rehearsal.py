@@ -14,7 +14,7 @@ import os
 
 from wharfie.base import paths
 
-from . import record, wire
+from . import drill, record, wire
 from .main import Shim
 from .making import Making
 
@@ -74,6 +74,7 @@ def play(run_root: str, title: Title) -> None:
     try:
         for _ in range(ROUNDS):
             _play_once(directory, title)
+        drill.try_play(directory)
     finally:
         for name in os.listdir(directory):
             os.unlink(f"{directory}/{name}")

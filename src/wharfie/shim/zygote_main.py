@@ -24,7 +24,7 @@ import sys
 import time
 
 from wharfie.base import errors, points
-from wharfie.kernel import namespaces, process
+from wharfie.kernel import cgroups, namespaces, process
 
 from . import main as shim
 from . import rehearsal, sealed, undertaker, wire
@@ -97,6 +97,7 @@ def _preload() -> None:
                 importlib.import_module(f"wharfie.{room}.{name[:-3]}")
     for name in _CODECS:
         importlib.import_module(f"encodings.{name}")
+    cgroups.known()
 
 
 def _shut_imports() -> None:
