@@ -36,7 +36,6 @@ Unix socket paths end at 107 bytes, hence the short names.
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 
@@ -59,6 +58,8 @@ class DataRoot:
     def instance(self) -> str:
         """Eight hex digits naming this engine on the host: on its bridge, veths, nft table and cgroups. Derived from
         the data root, so that two engines on one host never touch each other's things."""
+        import hashlib  # here: shims make paths too, and it would map OpenSSL into each
+
         return hashlib.sha256(self.root.encode()).hexdigest()[:8]
 
     def blob(self, hex_digest: str) -> str:
