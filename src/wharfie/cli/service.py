@@ -24,7 +24,7 @@ Wants=network-online.target
 [Service]
 Type=notify
 ExecStart={command}
-# the engine moves containers and shims into cgroups of its own; they live on while it restarts
+# containers and shims live in cgroups of their own, beside the engine's; they live on while it restarts
 Delegate=yes
 KillMode=process
 Restart=always

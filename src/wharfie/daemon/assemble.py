@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import sys
@@ -76,7 +75,6 @@ class House:
         await self._forks.close()
         await self._networks.close()
         self._state.close()
-        await asyncio.to_thread(self._groups.leave)
 
 
 def directories(config: Config) -> None:

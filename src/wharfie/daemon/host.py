@@ -26,18 +26,25 @@ class Groups:
         self.why = "" if self.usable else "this host has no control groups: no limit can be kept"
 
     def make(self) -> None:
-        """Create them and move this process into its own. Call it while there is one thread only."""
+        """Create them and move this process into its own, unless it is a service of systemd on v2: that finds what a
+        service writes to the journal by its cgroup. Call it while there is one thread only."""
         if not self.usable:
             return
         try:
             for name in GROUPS:
                 cgroups.Cgroup(f"{self.base}/{name}", self.layout).create()
-            cgroups.Cgroup(f"{self.base}/engine", self.layout).join(os.getpid())
+            if not self._is_service():
+                cgroups.Cgroup(f"{self.base}/engine", self.layout).join(os.getpid())
             if self.layout.mode == "v2":  # a root group that only this process lived in passes controllers down now
                 cgroups.Cgroup(self.containers, self.layout).create()
         except OSError as error:
             self.usable = False
             self.why = f"control groups cannot be used ({error}): no limit can be kept"
+
+    def _is_service(self) -> bool:
+        """systemd.exec(5), SYSTEMD_EXEC_PID: this process is the one that systemd has executed."""
+        executed = os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+        return executed and self.layout.mode == "v2" and self.layout.v2_own.endswith(".service")
 
     def leave(self) -> None:
         """At a clean end: go back to where this process came from, and remove the groups if nobody is in them."""

@@ -90,6 +90,7 @@ def _run(told: config.Config, log: Log) -> int:
             held.callback(roots.claim(path, what, private=told.private).release)
         assemble.directories(told)
         groups = host.groups(told, data.instance)
+        held.callback(groups.leave)
         groups.make()
         if groups.why:
             log(f"warning: {groups.why}")

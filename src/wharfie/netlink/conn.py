@@ -30,6 +30,16 @@ _REQUESTS_PER_SEND = 64
 _ANSWER_SECONDS = 10
 
 
+def _open(kind: int, protocol: int) -> socket.socket:
+    try:
+        return socket.socket(socket.AF_NETLINK, kind, protocol)
+    except OSError as failed:
+        if failed.errno != errno.EPROTONOSUPPORT or protocol != NETFILTER:
+            raise
+        raise OSError(failed.errno, "this kernel offers no netfilter: the module nf_tables is missing or could not be "
+                      "loaded (modprobe nf_tables)") from failed
+
+
 class Socket:
     """A netlink socket of one protocol. Safe to use from several threads (one conversation at a time).
 
@@ -41,7 +51,7 @@ class Socket:
         if fileno >= 0:
             self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol, fileno=os.dup(fileno))
         else:
-            self._sock = socket.socket(socket.AF_NETLINK, kind, protocol)
+            self._sock = _open(kind, protocol)
         self._seq = 0
         self._lock = threading.Lock()
         self._sock.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
