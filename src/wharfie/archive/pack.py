@@ -6,12 +6,18 @@ The order is by name and nothing depends on the clock, so equal trees give equal
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+
+from wharfie.kernel import walk
 
 from . import header, names, pax
 from .entry import BLOCK, BLOCK_SIZE, CHAR, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry
+
+Place = tuple[int, bytes]
+"""A directory's fd and the name of something in it."""
 
 END = bytes(2 * BLOCK_SIZE)
 _PIECE = 1 << 20
@@ -61,34 +67,53 @@ def file(name: str, data: bytes, *, mode: int = 0o644, mtime: int = 0) -> bytes:
 
 def pack(
     root: int, *, prefix: bytes = b"", whiteouts: bool = False,
-    owner: Callable[[int, int], tuple[int, int]] | None = None, end: bool = True,
+    owner: Callable[[int, int], tuple[int, int]] | None = None, end: bool = True, top: bool = True, stay: bool = False,
+    mounts: Mapping[bytes, Place] | None = None,
 ) -> Iterator[bytes]:
     """The tree below the directory fd `root` (it stays the caller's) as a tar stream, the root itself first.
 
-    prefix: put before every name. whiteouts: the tree is an overlay's upper; its deletions become OCI whiteouts.
-    owner: (uid, gid) on disk → in the archive. end=False leaves the end mark out. Sockets are left out, as tar does.
-    A file that shrinks while it is read is filled with zeros.
+    prefix: put before every name; b"/" makes them absolute. whiteouts: the tree is an overlay's upper; its deletions
+    become OCI whiteouts. owner: (uid, gid) on disk → in the archive. end=False leaves the end mark out, top=False the
+    root itself. stay: what is mounted in the tree is told as the empty place it is mounted on. mounts: names in whose
+    place something else is packed, by (directory fd, name in it). Sockets are left out, as tar does. The tree may
+    change meanwhile: what vanishes is left out, a file that shrinks is filled with zeros, no symlink is ever followed.
     """
-    packer = _Packer(prefix, whiteouts, owner)
-    yield from packer.directory(root, b"")
+    packer = _Packer(prefix, whiteouts, owner, stay, mounts or {})
+    yield from packer.directory(root, b"", told=top)
     if end:
         yield END
 
 
+def pack_one(place: Place, name: bytes) -> Iterator[bytes]:
+    """An archive of one thing that is no directory, under `name`. Raises OSError when it is not there."""
+    packer = _Packer(name, False, None, False, {})
+    found = os.stat(place[1], dir_fd=place[0], follow_symlinks=False)
+    kind = _FORMATS.get(stat.S_IFMT(found.st_mode))
+    if kind not in (None, DIRECTORY):
+        yield from packer.leaf(*place, b"", found, str(kind))
+    yield END
+
+
 class _Packer:
-    def __init__(self, prefix: bytes, whiteouts: bool, owner: Callable[[int, int], tuple[int, int]] | None) -> None:
-        self._prefix = prefix.strip(b"/")
+    def __init__(
+        self, prefix: bytes, whiteouts: bool, owner: Callable[[int, int], tuple[int, int]] | None, stay: bool,
+        mounts: Mapping[bytes, Place],
+    ) -> None:
+        self._prefix = prefix if prefix == b"/" else prefix.strip(b"/")
         self._whiteouts = whiteouts
         self._owner = owner
+        self._stay = stay
+        self._mounts = mounts
         self._seen: dict[tuple[int, int], bytes] = {}
 
-    def directory(self, fd: int, path: bytes) -> Iterator[bytes]:
+    def directory(self, fd: int, path: bytes, *, told: bool = True) -> Iterator[bytes]:
         """The directory behind `fd` and all below it. One level of recursion per level of depth."""
         entry = self._entry(os.fstat(fd), self._name(path) or b".")
         attributes = _attributes(f"/proc/self/fd/{fd}", follow=True)
         opaque = self._whiteouts and any(attributes.get(key) == b"y" for key in _OPAQUE)
         entry.xattrs = {k: v for k, v in attributes.items() if not _is_overlay(k)}
-        yield encode(entry)
+        if told:
+            yield encode(entry)
         if opaque:
             yield encode(Entry(self._name(_join(path, names.OPAQUE)), FILE, mode=0))
         reading = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
@@ -99,6 +124,7 @@ class _Packer:
             os.close(reading)
 
     def _child(self, parent: int, base: bytes, path: bytes) -> Iterator[bytes]:
+        parent, base = self._mounts.get(path, (parent, base))
         try:
             found = os.stat(base, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
@@ -106,8 +132,14 @@ class _Packer:
         kind = _FORMATS.get(stat.S_IFMT(found.st_mode))
         if kind is None:
             return
-        if kind == DIRECTORY:
-            fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        if self._stay and walk.is_mountpoint(parent, base):
+            mode = 0o755 if kind == DIRECTORY else 0o644
+            yield encode(Entry(self._name(path), DIRECTORY if kind == DIRECTORY else FILE, mode=mode,
+                               mtime=found.st_mtime_ns))
+        elif kind == DIRECTORY:
+            fd = _open(base, os.O_RDONLY | os.O_DIRECTORY, parent)
+            if fd < 0:
+                return
             try:
                 yield from self.directory(fd, path)
             finally:
@@ -116,9 +148,10 @@ class _Packer:
             directory, last = names.split(path)
             yield encode(Entry(self._name(_join(directory, names.PREFIX + last)), FILE, mode=0))
         else:
-            yield from self._leaf(parent, base, path, found, kind)
+            yield from self.leaf(parent, base, path, found, kind)
 
-    def _leaf(self, parent: int, base: bytes, path: bytes, found: os.stat_result, kind: str) -> Iterator[bytes]:
+    def leaf(self, parent: int, base: bytes, path: bytes, found: os.stat_result, kind: str) -> Iterator[bytes]:
+        """Anything but a directory."""
         entry = self._entry(found, self._name(path))
         first = self._seen.get((found.st_dev, found.st_ino)) if found.st_nlink > 1 else None
         if first is not None:
@@ -131,11 +164,16 @@ class _Packer:
             yield from self._file(parent, base, entry)
             return
         if kind == SYMLINK:
-            entry.link = os.readlink(base, dir_fd=parent)
+            try:
+                entry.link = os.readlink(base, dir_fd=parent)
+            except OSError:
+                return  # swapped since stat
         yield encode(entry)
 
     def _file(self, parent: int, base: bytes, entry: Entry) -> Iterator[bytes]:
-        fd = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=parent)
+        fd = _open(base, os.O_RDONLY | os.O_NONBLOCK, parent)
+        if fd < 0:
+            return
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 return  # swapped since stat
@@ -159,7 +197,21 @@ class _Packer:
                      size=found.st_size if kind == FILE else 0, mtime=found.st_mtime_ns, device=device)
 
     def _name(self, path: bytes) -> bytes:
+        if self._prefix == b"/":
+            return b"/" + path
         return _join(self._prefix, path) if self._prefix and path else (path or self._prefix)
+
+
+def _open(base: bytes, flags: int, parent: int) -> int:
+    """An fd of `base` itself; -1 when it has vanished, or become something else, since it was looked at."""
+    try:
+        return os.open(base, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    except OSError as failed:
+        if failed.errno in (errno.ELOOP, errno.ENXIO):
+            return -1
+        raise
 
 
 def _join(directory: bytes, base: bytes) -> bytes:

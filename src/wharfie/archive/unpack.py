@@ -8,11 +8,13 @@ directory over a directory is merged.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
 
 from wharfie.base import errors
+from wharfie.kernel import walk
 
 from . import names
 from .entry import BLOCK, CHAR, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry
@@ -30,18 +32,20 @@ _NO_XATTR = {95, 1, 22}  # EOPNOTSUPP, EPERM, EINVAL: the file system, or the us
 
 def extract(
     entries: Iterable[Entry], root: int, *, owner: Owner | None = None, whiteouts: str | None = None,
-    userxattr: bool = False, devices: bool = True, limits: Limits = DEFAULT,
+    userxattr: bool = False, devices: bool = True, keep_kinds: bool = False, limits: Limits = DEFAULT,
 ) -> Unpacked:
     """Write all entries below the directory fd `root`.
 
     owner: (uid, gid) in the archive → on disk. whiteouts: None (plain names), "overlay" (device 0:0 and the opaque
     attribute; `userxattr` names it user.overlay.* as an overlay inside a user namespace reads it), or "apply" (delete
     what is there). devices=False leaves device nodes out (a user namespace cannot make them).
+    keep_kinds refuses to put a directory in the place of something else, and something else in that of a directory.
     Raises Invalid (hostile entry), Damaged (broken archive), Exhausted (disk full); what was written stays for the
     caller to throw away.
     """
     with Tree(root, owner(0, 0) if owner else (0, 0)) as tree:
-        unpacker = _Unpacker(tree, owner, whiteouts, OPAQUE_USER if userxattr else OPAQUE_TRUSTED, devices, limits)
+        unpacker = _Unpacker(tree, owner, whiteouts, OPAQUE_USER if userxattr else OPAQUE_TRUSTED, devices, keep_kinds,
+                             limits)
         for entry in entries:
             try:
                 unpacker.add(entry)
@@ -69,13 +73,14 @@ def _meaning(error: OSError, entry: Entry) -> errors.WharfieError:
 
 class _Unpacker:
     def __init__(self, tree: Tree, owner: Owner | None, whiteouts: str | None, opaque: str, devices: bool,
-                 limits: Limits) -> None:
+                 keep_kinds: bool, limits: Limits) -> None:
         self.done = Unpacked()
         self._tree = tree
         self._owner = owner
         self._whiteouts = whiteouts
         self._opaque = opaque
         self._devices = devices
+        self._keep_kinds = keep_kinds
         self._limits = limits
         self._times: dict[bytes, int] = {}
         self._fresh: set[bytes] = set()
@@ -101,6 +106,8 @@ class _Unpacker:
         parent = self._tree.directory(directory, make=True)
         if self._whiteouts == "apply":
             self._remember(name)
+        if self._keep_kinds:
+            _check_kind(parent, base, entry)
         self._makers[entry.kind](parent, base, name, entry)
 
     def finish(self) -> None:
@@ -120,11 +127,14 @@ class _Unpacker:
         return self._owner(entry.uid, entry.gid) if self._owner else (entry.uid, entry.gid)
 
     def _clear(self, parent: int, base: bytes) -> bool:
-        """Make room for a new entry; whether an overlay whiteout stood there."""
+        """Make room for a new entry; whether an overlay whiteout stood there. What is mounted in a container's mount
+        namespace stays: unlink(2) from outside of it would take the mount away and say nothing."""
         try:
             found = os.stat(base, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
             return False
+        if walk.is_mountpoint(parent, base):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         if stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode):
             self._tree.remove(parent, base)
         else:
@@ -282,6 +292,17 @@ class _Unpacker:
         for child in os.listdir(fd):
             if directory + b"/" + os.fsencode(child) not in self._fresh:
                 self._tree.remove(self._tree.directory(directory), os.fsencode(child))
+
+
+def _check_kind(parent: int, base: bytes, entry: Entry) -> None:
+    """Raises Invalid in Docker's words when a directory would become something else, or the other way round."""
+    try:
+        there = stat.S_ISDIR(os.stat(base, dir_fd=parent, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return
+    if there != (entry.kind == DIRECTORY):
+        words = ("directory", "non-directory") if there else ("non-directory", "directory")
+        raise errors.Invalid(f'cannot overwrite {words[0]} "{os.fsdecode(entry.name)}" with {words[1]}')
 
 
 def _is_whiteout(found: os.stat_result) -> bool:

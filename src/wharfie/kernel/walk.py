@@ -47,6 +47,15 @@ def open_in_root(rootfd: int, path: str | bytes, flags: int = os.O_PATH, mode: i
     raise error(errno.EAGAIN, path)
 
 
+def is_mountpoint(dirfd: int, name: str | bytes) -> bool:
+    """Whether something is mounted on `name` in `dirfd`, in whatever mount namespace that directory was reached."""
+    try:
+        os.close(openat2(dirfd, name, os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_NO_XDEV))
+    except OSError as failed:
+        return failed.errno == errno.EXDEV
+    return False
+
+
 def make_dirs(rootfd: int, path: str | bytes, mode: int = 0o755, uid: int = 0, gid: int = 0) -> int:
     """An O_PATH fd of the directory `path` inside the root; what is missing is made, owned and moded as given. What
     exists stays as it is. A symbolic link to nothing is followed (inside the root) and its target made, as the
