@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from wharfie.archive import compression
 from wharfie.base import errors
 from wharfie.oci import digest, platform, reference
 from wharfie.storage import database, store
 
-from . import loading, making, removal, saving
+from . import changes, committing, loading, making, removal, saving
 from .builtin import Builtin
 from .catalog import Catalog
 from .image import Image, Loaded, Removed, Step
@@ -106,6 +107,14 @@ class Images:
                 made_for: platform.Platform | None = None) -> Image:
         """An image of one layer out of a root file system's tar. Raises Damaged, Invalid, Exhausted."""
         return making.import_(self._catalog, stream, ref, [*changes], message, made_for)
+
+    def commit(self, parent: str, layer: Iterator[bytes], wish: committing.Wish) -> Image:
+        """An image of the image with the id `parent` and one layer more. Raises NotFound, Invalid, Exhausted."""
+        return committing.commit(self._catalog, self.get(parent), layer, wish)
+
+    def changed(self, settings: dict[str, Any], lines: Sequence[str]) -> dict[str, Any]:
+        """Docker's Config after `--change` instructions. Raises Invalid."""
+        return changes.apply(settings, [*lines])
 
     def layers_size(self) -> int:
         """Bytes of all unpacked layers, each once: Docker's LayersSize."""
