@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.unit.api_stand_ins import IMAGE_ID, Engine
-from wharfie.api import shapes_container
+from wharfie.api import shapes_container, transfer
 from wharfie.base import errors, frames, when
 from wharfie.engine import model
 from wharfie.logs import encode
@@ -197,9 +197,9 @@ def test_verbs(engine: Engine, method: str, path: str, status: int, call: tuple[
         ("POST", "rename", 400, "may be empty"),
         ("POST", "stop?t=x", 400, "invalid value for t"),
         ("GET", "logs", 400, "at least one stream"),
-        ("GET", "export", 501, "docker export"),
-        ("GET", "changes", 501, "docker diff"),
-        ("PUT", "archive?path=/", 501, "docker cp"),
+        ("PUT", "archive", 400, "path cannot be empty"),
+        ("GET", "archive?path=", 400, "path cannot be empty"),
+        ("GET", "archive?path=%00", 400, "null byte"),
         ("GET", "attach/ws", 501, "websocket"),
         ("DELETE", "?link=1", 501, "link"),
         ("POST", "start?checkpoint=x", 501, "checkpoint"),
@@ -212,9 +212,33 @@ def test_refusals(engine: Engine, method: str, path: str, status: int, words: st
     assert words in engine.json(method, f"/containers/{ref}{joined}", status=status)["message"]
 
 
-def test_update_names_the_field(engine: Engine) -> None:
+def test_update_hands_the_wish_over(engine: Engine) -> None:
     ref = engine.made()
-    assert "Memory" in engine.json("POST", f"/containers/{ref}/update", {"Memory": 5}, 501)["message"]
+    said = engine.json("POST", f"/containers/{ref}/update", {"Memory": 5 << 20, "RestartPolicy": {"Name": "always"}})
+    verb, wish = engine.containers.said[-1]
+    assert (verb, wish.memory, wish.restart_policy.name, said) == ("update", 5 << 20, "always", {"Warnings": None})
+    assert "Memory" in engine.json("POST", f"/containers/{ref}/update", {"Memory": "x"}, 400)["message"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "go"),
+    [(0o40755, 1 << 31 | 0o755), (0o100644, 0o644), (0o120777, 1 << 27 | 0o777), (0o104711, 1 << 23 | 0o711),
+     (0o41777, 1 << 31 | 1 << 20 | 0o777), (0o20620, 1 << 26 | 1 << 21 | 0o620), (0o10600, 1 << 25 | 0o600)],
+)
+def test_modes_as_go_has_them(mode: int, go: int) -> None:
+    assert transfer.go_mode(mode) == go
+
+
+def test_commit_hands_the_wish_over(engine: Engine) -> None:
+    ref = engine.made()
+    path = f"/commit?container={ref}&repo=a/b&tag=1&author=me&comment=c&pause=0&changes=CMD%20x%0AENV%20a=b"
+    engine.json("POST", path, {"Labels": {"k": "v"}}, 201)
+    verb, wish, config, changes, pause = engine.containers.said[-1]
+    assert (verb, wish.name, wish.author, wish.comment, pause) == ("commit", "a/b:1", "me", "c", False)
+    assert (config.labels, changes) == ({"k": "v"}, ["CMD x", "ENV a=b"])
+    engine.json("POST", f"/commit?container={ref}", status=201)
+    assert engine.containers.said[-1][2:] == (None, [], True)
+    assert engine.json("POST", "/commit?container=unknown", status=404)
 
 
 def test_start_with_a_body_is_refused(engine: Engine) -> None:

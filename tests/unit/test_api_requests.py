@@ -241,7 +241,6 @@ def test_bad_queries(engine: Engine, path: str, words: str) -> None:
         ("POST", "/swarm/init", 501, "later"),
         ("POST", "/build", 501, "building"),
         ("POST", "/session", 501, "building"),
-        ("POST", "/commit", 501, "committing"),
         ("GET", "/images/search?term=x", 501, "searching"),
         ("POST", "/images/x/y/push", 501, "x/y"),
         ("GET", "/distribution/x/json", 501, "registries"),

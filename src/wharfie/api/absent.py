@@ -59,12 +59,6 @@ async def build(call: Call) -> response.Response:
     )
 
 
-async def commit(call: Call) -> response.Response:
-    return faults.message(
-        501, "committing a container comes with a later version of wharfie: `docker export` and `docker import` do it"
-    )
-
-
 async def registry(call: Call) -> response.Response:
     return faults.message(501, f"cannot ask about {call.name}: registries come with a later version of wharfie")
 

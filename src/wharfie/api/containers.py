@@ -12,7 +12,7 @@ from wharfie.base import errors, when
 from wharfie.engine import model
 from wharfie.web import response
 
-from . import body, container_filters, query, shapes_container, shapes_stats, usage
+from . import body, container_filters, decoding, query, shapes_container, shapes_stats, usage
 from .call import Call
 from .creation import Creation
 
@@ -120,7 +120,6 @@ async def _stats(call: Call, identifier: str, source: shapes_stats.Source) -> As
 
 
 async def update(call: Call) -> response.Response:
-    given = await body.read(call.request, required=True)
-    call.services.containers.get(call.name)
-    names = ", ".join(sorted(k for k, v in given.items() if v)) or "nothing"
-    raise errors.Unsupported(f"update of {names}: changing limits comes with a later version of wharfie")
+    """Limits and restart policy; a field that cannot be changed later is refused by name."""
+    wish = decoding.decode(await body.read(call.request, required=True), model.HostConfig)
+    return response.Json({"Warnings": await call.services.containers.update(call.name, wish)})

@@ -45,6 +45,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/containers/{name}/archive", transfer.archive_get),
     ("PUT", "/containers/{name}/archive", transfer.archive_put),
     ("POST", "/containers/prune", prune.containers),
+    ("POST", "/commit", transfer.commit),
     # exec
     ("POST", "/containers/{name}/exec", execs.create),
     ("POST", "/exec/{name}/start", execs.start),
@@ -82,7 +83,6 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/build", absent.build),
     ("POST", "/build/prune", prune.build_cache),
     ("POST", "/session", absent.build),
-    ("POST", "/commit", absent.commit),
     ("GET", "/distribution/{name}/json", absent.registry),
     ("GET", "/plugins", absent.no_plugins),
     *((method, path, absent.plugins) for method, path in absent.PLUGIN_PATHS),

@@ -51,7 +51,7 @@ def inspect(image: Image, version: int) -> dict[str, Any]:
     if version < 44:
         out["VirtualSize"] = image.size
     if version < 45:
-        out |= {"Container": "", "ContainerConfig": _config({})}
+        out |= {"Container": raw.get("container", ""), "ContainerConfig": _config(raw.get("container_config") or {})}
     return out
 
 

@@ -2,20 +2,25 @@
 
     create.Creation   start.Starting   attach.Attaching   ending.Ending   remove.Removal
     supervise.Supervision (what follows from an end)   restore.Restore (engine start)   execs.Execs
+    copying.Copying (files in and out, commit)   update
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from wharfie.base import errors, ids
+from wharfie.images import committing
 from wharfie.network import model as network_model
 from wharfie.shim import wire
+from wharfie.storage import copying, differences
 
-from . import states, told
+from . import states, told, update
 from .attach import Attaching
+from .copying import Copying
 from .create import Creation
 from .ending import Ending
 from .execs import Execs
@@ -32,6 +37,7 @@ from .supervise import Supervision
 
 _Records = list[Container]  # the class below has a method named list
 _Names = list[str]
+_Changes = list[differences.Change]
 
 
 class Containers:
@@ -49,6 +55,7 @@ class Containers:
                                   on_gone=supervision.on_gone)
         self._creation = Creation(services, self._lives.record)
         self._ending = Ending(services)
+        self._copying = Copying(services, provision, self._ending)
         self._removal = Removal(services, self._ending, forget=self._lives.forget, users_of=self._lives.users_of)
         self.execs = Execs(services, self._lives, provision)
         self._restore = Restore(services, self._lives, supervision, self._removal, self.execs, self._background)
@@ -223,6 +230,34 @@ class Containers:
         """Raw cgroup numbers of one instant, as the shim gives them."""
         said, _ = await self._lives.find(ref).need_link().request(wire.STATS)
         return said
+
+    async def update(self, ref: str, wish: HostConfig) -> _Names:
+        """Change limits and restart policy; warnings. Raises Invalid, Unsupported, Conflict."""
+        return await update.update(self._services, self._lives.find(ref), wish)
+
+    # ---- files ----
+
+    async def source(self, ref: str, path: str) -> copying.Source:
+        """What is at a path of a container, to be copied out. Close it. Raises NotFound, Invalid."""
+        return await self._copying.source(self._lives.find(ref), path)
+
+    async def put(self, ref: str, path: str, stream: copying.Readable, *, keep_kinds: bool, chown: bool) -> None:
+        """Unpack a tar stream into a directory of a container. `keep_kinds`: a directory stays one, and what is none
+        becomes none; `chown`: everything to the container's user. Raises NotFound, Invalid, Denied, Damaged."""
+        await self._copying.put(self._lives.find(ref), path, stream, keep_kinds=keep_kinds, chown=chown)
+
+    async def export(self, ref: str) -> Iterator[bytes]:
+        """The root file system as a tar stream. Raises NotFound."""
+        return await self._copying.export(self._lives.find(ref))
+
+    async def changes(self, ref: str) -> _Changes:
+        """What a container has changed in its image. Raises NotFound."""
+        return await self._copying.changes(self._lives.find(ref))
+
+    async def commit(self, ref: str, wish: committing.Wish, config: Config | None, changes: _Names, *,
+                     pause: bool = True) -> str:
+        """The id of an image made of a container. Raises Invalid, NotFound, Conflict."""
+        return await self._copying.commit(self._lives.find(ref), wish, config, changes, pause=pause)
 
     async def usage(self, ref: str) -> tuple[int, int]:
         """Bytes of the writable layer, and of everything."""
