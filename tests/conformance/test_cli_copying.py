@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -97,3 +99,28 @@ def test_update(cli: Cli, image: str) -> None:
     read = cli.ok("exec", name, "sh", "-c", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max "
                   "2>/dev/null; true").split()
     assert not read or str(96 << 20) in read
+
+
+def test_wharfie_says_what_docker_says(cli: Cli, image: str, tmp_path: Path) -> None:
+    """diff, export, commit, update and prune of our own client, on the same containers."""
+
+    def ours(*args: str) -> str:
+        done = subprocess.run([sys.executable, "-m", "wharfie.cli.main", "-H", cli.host, *args], capture_output=True)
+        assert done.returncode == 0, (args, done.stderr)
+        return done.stdout.decode().rstrip("\n")
+
+    name = cli.background(image, "sh", "-c", "echo x > /f; exec sleep 100")
+    cli.until("A /f", "diff", name)
+    assert ours("diff", name) == cli.ok("diff", name)
+    for target in ("by-ours", "by-docker"):
+        (ours if target == "by-ours" else cli.ok)("export", "-o", str(tmp_path / target), name)
+    assert (tmp_path / "by-ours").read_bytes() == (tmp_path / "by-docker").read_bytes()
+    assert ours("update", "--cpu-shares", "77", "--restart", "on-failure:2", name) == name
+    assert cli.inspect(name, "{{.HostConfig.CpuShares}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}") == "77 2"
+    made = f"ours-{name}:1"
+    identifier = ours("commit", "-m", "words", "-c", "CMD cat /f", name, made)
+    assert (cli.ok("run", "--rm", made), cli.inspect(made, "{{.Id}}")) == ("x", identifier)
+    cli.ok("rmi", made)
+    volume = cli.ok("volume", "create")
+    assert volume in ours("volume", "prune", "-f")
+    assert "Total reclaimed space" in ours("image", "prune", "-f")

@@ -56,13 +56,20 @@ def _import(session: Session, parsed: flags.Parsed) -> int:
 
 def _save(session: Session, parsed: flags.Parsed) -> int:
     target = parsed.text("output")
+    receive(session, calls.image_save(parsed.args), target)
+    return 0
+
+
+def receive(session: Session, call: calls.Call, target: str) -> None:
+    """An archive into the file `target`, which is there when it is whole; without one, to standard output. Raises Exit
+    for a terminal."""
     if not target and terminal.is_terminal(1):
         raise Exit(1, "cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    answer = session.do(calls.image_save(parsed.args))
+    answer = session.do(call)
     if not target:
         for piece in answer.pieces():
             streams.write_all(1, piece)
-        return 0
+        return
     temporary = f"{target}.{os.getpid()}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -74,7 +81,6 @@ def _save(session: Session, parsed: flags.Parsed) -> int:
         raise
     finally:
         os.close(fd)
-    return 0
 
 
 LOAD = Command("[OPTIONS]", "Load images from an archive or STDIN", flags.Table("""

@@ -29,15 +29,22 @@ _RATES = {"device-read-bps": "BlkioDeviceReadBps", "device-write-bps": "BlkioDev
 _COUNTS = {"device-read-iops": "BlkioDeviceReadIOps", "device-write-iops": "BlkioDeviceWriteIOps"}
 
 
-def resources(parsed: flags.Parsed, table: flags.Table) -> dict[str, Any]:
-    """The resource fields that were given. Raises errors.Invalid, flags.Bad."""
+def plain(parsed: flags.Parsed) -> dict[str, Any]:
+    """Those that are a number or a text."""
     out: dict[str, Any] = {}
     for name in parsed.changed:
         if name in _PLAIN:
             out[_PLAIN[name]] = parsed.number(name)
         elif name in _TEXTS:
             out[_TEXTS[name]] = parsed.text(name)
-        elif name in _RATES or name in _COUNTS:
+    return out
+
+
+def resources(parsed: flags.Parsed, table: flags.Table) -> dict[str, Any]:
+    """The resource fields that were given. Raises errors.Invalid, flags.Bad."""
+    out = plain(parsed)
+    for name in parsed.changed:
+        if name in _RATES or name in _COUNTS:
             field = _RATES.get(name) or _COUNTS[name]
             out[field] = [_throttle(spec, bytes_=name in _RATES) for spec in parsed.all(name)]
     if "oom-kill-disable" in parsed.changed:

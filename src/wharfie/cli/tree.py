@@ -5,8 +5,11 @@ from __future__ import annotations
 # path: (module below wharfie.cli, attribute)
 COMMANDS: dict[str, tuple[str, str]] = {
     "container attach": ("attach", "ATTACH"),
+    "container commit": ("changes", "COMMIT"),
     "container create": ("run", "CREATE"),
+    "container diff": ("changes", "DIFF"),
     "container exec": ("execs", "EXEC"),
+    "container export": ("changes", "EXPORT"),
     "container inspect": ("inspect", "CONTAINER"),
     "container kill": ("lifecycle", "KILL"),
     "container logs": ("logs", "LOGS"),
@@ -22,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container stop": ("lifecycle", "STOP"),
     "container top": ("containers", "TOP"),
     "container unpause": ("lifecycle", "UNPAUSE"),
+    "container update": ("changes", "UPDATE"),
     "container wait": ("lifecycle", "WAIT"),
     "daemon": ("daemon", "DAEMON"),
     "image history": ("images", "HISTORY"),
@@ -29,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image inspect": ("inspect", "IMAGE"),
     "image load": ("archives", "LOAD"),
     "image ls": ("images", "LIST"),
+    "image prune": ("prune", "IMAGES"),
     "image pull": ("images", "PULL"),
     "image rm": ("images", "REMOVE"),
     "image save": ("archives", "SAVE"),
@@ -43,14 +48,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "volume create": ("volumes", "CREATE"),
     "volume inspect": ("inspect", "VOLUME"),
     "volume ls": ("volumes", "LIST"),
+    "volume prune": ("prune", "VOLUMES"),
     "volume rm": ("volumes", "REMOVE"),
 }
 
 # other spellings: docker's short commands, and its aliases
 ALIASES: dict[str, str] = {
     **{n: f"container {n}" for n in (
-        "attach", "create", "exec", "kill", "logs", "pause", "port", "rename", "restart", "rm", "run", "start", "stop",
-        "top", "unpause", "wait")},
+        "attach", "commit", "create", "diff", "exec", "export", "kill", "logs", "pause", "port", "rename", "restart",
+        "rm", "run", "start", "stop", "top", "unpause", "update", "wait")},
     **{n: f"image {n}" for n in ("history", "import", "load", "pull", "save", "tag")},
     "ps": "container ls", "container list": "container ls", "container ps": "container ls",
     "container remove": "container rm", "images": "image ls", "image list": "image ls", "rmi": "image rm",
@@ -71,11 +77,10 @@ COMMON = ("run", "exec", "ps", "images", "load", "version", "info", "daemon")
 
 # docker's commands that wharfie does not have yet: said by name, never "unknown command"
 LATER = frozenset((
-    "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "container commit", "container cp",
-    "container diff", "container export", "container stats", "container update", "context", "cp", "diff", "export",
-    "image build", "image prune", "image push", "login", "logout", "manifest", "network connect", "network create",
+    "build", "builder", "buildx", "checkpoint", "compose", "config", "container cp", "container stats", "context", "cp",
+    "image build", "image push", "login", "logout", "manifest", "network connect", "network create",
     "network disconnect", "network prune", "network rm", "node", "plugin", "push", "search", "secret", "service",
-    "stack", "stats", "swarm", "system df", "system prune", "trust", "update", "volume prune", "volume update",
+    "stack", "stats", "swarm", "system df", "system prune", "trust", "volume update",
 ))
 
 

@@ -122,6 +122,28 @@ def container_logs(
         "until": until, "tail": tail, "details": details}))
 
 
+def container_changes(ref: str) -> Call:
+    return _get(f"/containers/{escape(ref)}/changes")
+
+
+def container_export(ref: str) -> Call:
+    return _get(f"/containers/{escape(ref)}/export")
+
+
+def container_commit(
+    ref: str, reference: str = "", *, author: str = "", message: str = "", changes: list[str] | None = None,
+    pause: bool = True,
+) -> Call:
+    repository, _, tag = split_tag(reference)
+    target = "/commit" + query({"container": ref, "repo": repository, "tag": tag, "author": author, "comment": message,
+                                "pause": "1" if pause else "0"})
+    return _post(target + "".join("&changes=" + escape(c) for c in changes or []))
+
+
+def container_update(ref: str, body: dict[str, Any]) -> Call:
+    return _post(f"/containers/{escape(ref)}/update", body)
+
+
 def container_prune(filters: Filters | None = None) -> Call:
     return _post("/containers/prune" + query({"filters": _filters(filters)}))
 
@@ -192,6 +214,10 @@ def split_tag(reference: str) -> tuple[str, str, str]:
     return (head, mark, tail) if mark and "/" not in tail else (reference, "", "")
 
 
+def image_prune(filters: Filters | None = None) -> Call:
+    return _post("/images/prune" + query({"filters": _filters(filters)}))
+
+
 # volumes and networks
 
 
@@ -209,6 +235,10 @@ def volume_inspect(name: str) -> Call:
 
 def volume_remove(name: str, *, force: bool = False) -> Call:
     return Call("DELETE", f"/volumes/{escape(name)}" + query({"force": force}))
+
+
+def volume_prune(filters: Filters | None = None) -> Call:
+    return _post("/volumes/prune" + query({"filters": _filters(filters)}))
 
 
 def network_list(filters: Filters | None = None) -> Call:
