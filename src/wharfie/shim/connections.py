@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import sys
 
 from wharfie.base import errors
 
@@ -41,7 +42,10 @@ class Connection:
         """Send or queue; `fds` stay the caller's."""
         if not self.open:
             return
-        data = wire.encode(message)
+        try:
+            data = wire.encode(message)
+        except errors.Invalid as error:  # larger than the wire takes: its asker has to hear that
+            data, fds = wire.encode(wire.refusal(message.get("n", 0), error)), []
         if not self._queue:
             try:
                 wire.send_bytes(self._sock, data, fds)
@@ -161,6 +165,9 @@ class Connections:
             reply = wire.refusal(n, error)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reply = wire.refusal(n, errors.Invalid(f"{message.get('op')}: malformed request: {error!r}"))
+        except Exception as error:  # whatever it is, the container must not end by it
+            sys.excepthook(*sys.exc_info())
+            reply = wire.refusal(n, error)
         finally:
             wire.close_all(fds)
         connection.send(reply, out)

@@ -6,6 +6,7 @@ else is refused by name.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_WIDEST, _NARROWEST = 4096, 32  # characters of a cell
+_ROOM = 128 * 1024  # bytes of a table: the wire takes 192 KiB
 
 
 class _Row:
@@ -102,7 +105,8 @@ _BSD = ("user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "sh
 
 
 def table(pids: list[int], args: str) -> dict[str, list[str] | list[list[str]]]:
-    """{"titles": [...], "processes": [[...], ...]}; a process that ends meanwhile is left out. Raises Unsupported."""
+    """{"titles": [...], "processes": [[...], ...]}; a process that ends meanwhile is left out. Long command lines are
+    cut as far as the table needs it to fit into an answer. Raises Unsupported."""
     columns = _parse(args.split())
     rows = []
     for pid in sorted(pids):
@@ -111,7 +115,16 @@ def table(pids: list[int], args: str) -> dict[str, list[str] | list[list[str]]]:
         except OSError:
             continue
         rows.append([show(row) for _, show in columns])
-    return {"titles": [title for title, _ in columns], "processes": rows}
+    return {"titles": [title for title, _ in columns], "processes": _fitting(rows)}
+
+
+def _fitting(rows: list[list[str]]) -> list[list[str]]:
+    width = _WIDEST
+    while True:
+        cut = [[cell[:width] for cell in row] for row in rows]
+        if width <= _NARROWEST or len(json.dumps(cut)) <= _ROOM:
+            return cut
+        width //= 2
 
 
 def _parse(words: list[str]) -> list[Column]:
