@@ -262,8 +262,15 @@ def test_every_field_that_is_not_honoured_is_refused() -> None:
         with pytest.raises(errors.Unsupported, match=name):
             honoured.check(model.Config(), host, model.NetworkingConfig())
     honoured.check(model.Config(), model.HostConfig(), model.NetworkingConfig())
-    with pytest.raises(errors.Unsupported, match="MemorySwappiness"):
-        honoured.check(model.Config(), model.HostConfig(memory_swappiness=0), model.NetworkingConfig())
+    for here, value in ((resources.Host(), 0), (resources.Host(memory=False, cgroup_mode="hybrid"), 40)):
+        with pytest.raises(errors.Unsupported, match="MemorySwappiness"):
+            resources.check(model.HostConfig(memory_swappiness=value), here)
+    resources.check(model.HostConfig(memory_swappiness=-1), resources.Host())
+    kept = model.HostConfig(memory_swappiness=0)
+    resources.check(kept, resources.Host(cgroup_mode="v1"))
+    assert resources.resources(kept, [], swap=True)["memory"] == {"swappiness": 0}
+    with pytest.raises(errors.Invalid, match="0-100"):
+        resources.check(model.HostConfig(memory_swappiness=101), resources.Host(cgroup_mode="v1"))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ REFUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "device_requests": ("DeviceRequests", ()),
     "kernel_memory": ("KernelMemory", ()),
     "kernel_memory_tcp": ("KernelMemoryTCP", ()),
-    "memory_swappiness": ("MemorySwappiness", (-1,)),
     "oom_kill_disable": ("OomKillDisable", ()),
     "cpu_count": ("CpuCount", ()),
     "cpu_percent": ("CpuPercent", ()),
@@ -63,8 +62,6 @@ def check(config: Config, host: HostConfig, networking: NetworkingConfig) -> Non
     """Raises Unsupported for the first field with a value that would not be honoured; Invalid where Docker says so."""
     for attribute, (name, harmless) in REFUSED.items():
         value = getattr(host, attribute)
-        if attribute == "memory_swappiness" and value == 0:
-            raise _refusal(f"HostConfig.{name}", value)  # 0 is a wish here: never swap
         if not is_empty(value) and value not in harmless:
             raise _refusal(f"HostConfig.{name}", value)
     if host.runtime not in RUNTIMES:

@@ -49,6 +49,7 @@ def check(host: HostConfig, here: Host) -> list[str]:
         (host.nano_cpus or host.cpu_shares or host.cpu_quota or host.cpu_period, here.cpu, "cpu"),
         (host.cpuset_cpus or host.cpuset_mems, here.cpuset, "cpuset"),
         ((host.pids_limit or 0) > 0, here.pids, "pids"),
+        (_swappiness(host) is not None, here.memory and here.cgroup_mode != "v2", "HostConfig.MemorySwappiness"),
     ):
         if asked and not able:
             raise errors.Unsupported(f"this host has no cgroup controller that could keep the {what} limit",
@@ -72,6 +73,8 @@ def _check_memory(h: HostConfig) -> None:
         raise errors.Invalid("Minimum memory reservation allowed is 6MB")
     if h.memory and h.memory_reservation > h.memory:
         raise errors.Invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
+    if not 0 <= (_swappiness(h) or 0) <= 100:
+        raise errors.Invalid(f"Invalid value: {h.memory_swappiness}, valid memory swappiness range is 0-100")
 
 
 def _check_cpu(h: HostConfig, here: Host) -> None:
@@ -145,7 +148,14 @@ def _memory(h: HostConfig, swap: bool) -> dict[str, Any]:
             out["swap"] = h.memory_swap or 2 * h.memory
     if h.memory_reservation:
         out["reservation"] = h.memory_reservation
+    if _swappiness(h) is not None:
+        out["swappiness"] = h.memory_swappiness
     return out
+
+
+def _swappiness(h: HostConfig) -> int | None:
+    """-1 is Docker's word for nothing said; 0 is a wish: never swap. Only cgroup v1 has it."""
+    return None if h.memory_swappiness == -1 else h.memory_swappiness
 
 
 def _cpu(h: HostConfig) -> dict[str, Any]:
