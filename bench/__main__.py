@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from .report import Row
 def main() -> int:
     # A shell that forbids byte code would have every process of ours compile its modules anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engines are taken down
     wanted = sys.argv[1:]
     chosen: dict[str, Callable[[engines.Engine, engines.Engine], Row]] = {
         name: line for name, line in lines.LINES.items() if not wanted or name in wanted
