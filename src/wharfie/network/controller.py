@@ -7,6 +7,7 @@ only one at a time through anyway). nf_tables elements take a tenth of a millise
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import time
@@ -96,7 +97,13 @@ class Controller:
             # Its owner is changing it right now, or it may not be touched. Our own table has to be right still.
             self._foreign += (f"WARNING: {error}",)
         translated = [p for found in self._published.values() for p in found] if not self._relayed else []
-        self._filter.batch(firewall.rebuild(self._instance, bridges, translated))
+        try:
+            self._filter.batch(firewall.rebuild(self._instance, bridges, translated))
+        except wire.NetlinkError as error:
+            if error.errno != errno.ENOENT:  # the kernel's word for an expression or chain type without its module
+                raise
+            raise errors.Unsupported(f"this kernel lacks what published ports and outbound traffic need: {error}",
+                                     action=f"load the modules {', '.join(firewall.MODULES)}") from error
 
     @property
     def _relayed(self) -> bool:

@@ -34,6 +34,8 @@ _ADDR_PROTO_PORT = (nft.concat(nft.TYPE_ADDRESS, nft.TYPE_PROTOCOL, nft.TYPE_POR
 _ADDR_PORT = (nft.concat(nft.TYPE_ADDRESS, nft.TYPE_PORT), 8)
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 _DSTNAT, _SRCNAT, _FILTER = -100, 100, 0
+# What of nf_tables may be modules, and is loaded by the kernel on demand unless there is no modprobe.
+MODULES = ("nf_tables", "nft_chain_nat", "nft_ct", "nft_fib_ipv4", "nft_masq", "nft_nat")
 
 
 def table_name(instance: str) -> str:
