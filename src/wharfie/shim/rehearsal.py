@@ -72,9 +72,9 @@ def play(run_root: str, title: Title) -> None:
     directory = f"{run_root}/.rehearsal-{os.getpid()}"
     os.mkdir(directory, 0o700)
     try:
+        drill.try_play(directory)
         for _ in range(ROUNDS):
             _play_once(directory, title)
-        drill.try_play(directory)
     finally:
         for name in os.listdir(directory):
             os.unlink(f"{directory}/{name}")

@@ -27,7 +27,7 @@ from wharfie.base import errors, points
 from wharfie.kernel import cgroups, namespaces, process
 
 from . import main as shim
-from . import rehearsal, sealed, undertaker, wire
+from . import packing, rehearsal, sealed, undertaker, wire
 from .title import Title
 
 TYPE_CHECKING = False
@@ -59,8 +59,10 @@ def main(argv: list[str]) -> NoReturn:
     ready = shim.Shim(title)
     _signal.signal(_signal.SIGCHLD, _reap)
     gc.collect()
+    kept = packing.fill()
     gc.freeze()
     gc.disable()
+    assert kept
     wire.send(sock, {"hello": wire.VERSION, "pid": os.getpid(), "facts": sealed.facts()})
     while True:
         _next(sock, ready)
