@@ -179,3 +179,15 @@ def test_export_has_no_root_entry(store: Store) -> None:
     names = [e.name.decode() for e in reader.read(io.BytesIO(b"".join(copying.export(seen(store)))))]
     assert set(names) >= {"d/", "d/a", "d/sub/", "d/sub/b", "dead", "to-d", "proc/", "etc/hosts"}
     assert "./" not in names
+
+
+def test_no_descriptor_is_left_however_a_copy_ends(store: Store) -> None:
+    container(store, *TREE)
+    before = len(os.listdir("/proc/self/fd"))
+    copying.Source(seen(store), "/d").close()
+    copying.Source(seen(store), "/d").archive()  # never begun
+    begun = copying.Source(seen(store), "/d").archive()
+    next(begun)
+    begun.close()
+    next(copying.export(seen(store)))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import posixpath
 import stat
-from collections.abc import AsyncIterator
 
 import msgspec
 
@@ -50,15 +48,7 @@ async def archive_get(call: Call) -> response.Response:
     call.services.events.publish("container", "archive-path", record.id, {
         **(record.config.labels or {}), "image": record.config.image, "name": record.name,
     })
-    return response.Stream(_archive(source), _TAR, headers=_headers(source.found))
-
-
-async def _archive(source: copying.Source) -> AsyncIterator[bytes]:
-    try:
-        async for piece in uploads.pieces(source.archive()):
-            yield piece
-    finally:
-        await asyncio.to_thread(source.close)
+    return response.Stream(uploads.pieces(source.archive()), _TAR, headers=_headers(source.found))
 
 
 async def archive_put(call: Call) -> response.Response:

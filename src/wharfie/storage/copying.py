@@ -49,7 +49,8 @@ class Source:
             raise
 
     def close(self) -> None:
-        """Idempotent."""
+        """For a source whose archive is not wanted. Idempotent. An archive that was begun closes by itself, one that was
+        not, when it is forgotten."""
         self._view.close()
 
     def archive(self) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Sequence
 
 from wharfie.base import errors
@@ -43,17 +44,20 @@ class View:
 
     def __init__(self, root: int, mounts: Sequence[Mounted] = (), *, readonly: bool = False) -> None:
         self.root = root
+        self._lock = threading.Lock()
         self._readonly = readonly
         self._mounts = {tuple(p for p in m.destination.split("/") if p): m for m in mounts}
         self._sources: dict[str, tuple[int, str]] = {}
 
     def close(self) -> None:
-        """Idempotent."""
-        for fd in [self.root, *(fd for fd, _ in self._sources.values())]:
+        """Idempotent. Nobody may be using the view meanwhile: its descriptors may be somebody else's at once."""
+        with self._lock:
+            fds = [self.root, *(fd for fd, _ in self._sources.values())]
+            self.root = -1
+            self._sources.clear()
+        for fd in fds:
             if fd >= 0:
                 os.close(fd)
-        self.root = -1
-        self._sources.clear()
 
     def __enter__(self) -> View:
         return self
