@@ -9,7 +9,9 @@ import stat
 from wharfie.base.value import Value
 from wharfie.kernel import mounts, pty, walk
 
+from . import mounting
 from .operation import Operation, World
+from .options import Options
 
 LINKS: tuple[tuple[str, str], ...] = (
     ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
@@ -142,9 +144,10 @@ class MakeConsole(Operation):
             os.close(copy)
 
 
-def open_null(world: World) -> int:
+def open_null(world: World, host: int = -1) -> int:
     """The container's own /dev/null, read and write, for stdio that nobody gave: an fd of the host's node would let the
-    container's root chmod it. Where it has none, the host's. Raises OSError."""
+    container's root chmod it. Where it has none (any more), a node made for this. Where none can be made, in a user
+    namespace, the host's, which nobody in there may change: `host`, else what is at /dev/null now. Raises OSError."""
     try:
         fd = world.plain("/dev/null", os.O_RDWR)
         seen = os.fstat(fd)
@@ -153,4 +156,16 @@ def open_null(world: World) -> int:
         os.close(fd)
     except OSError:
         pass
-    return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return _private_null()
+    except OSError:
+        return os.dup(host) if host >= 0 else os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+
+
+def _private_null() -> int:
+    tree = mounting.make("tmpfs", "null", Options(data=("mode=755", "size=4k")))
+    try:
+        os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=tree)
+        return os.open("null", os.O_RDWR | os.O_CLOEXEC, dir_fd=tree)
+    finally:
+        os.close(tree)

@@ -46,12 +46,13 @@ def run(task: Task, channel: Channel) -> NoReturn:
 
 def _run(task: Task, channel: Channel, progress: Progress) -> None:
     world = World(-1, namespaces=task.namespaces, joins=task.joins)
+    spare = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     progress.perform(task.enter, world)
     progress.step = "open the container's root"
     world.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if task.console is not None:
         progress.perform((task.console,), world)
-    null = devices.open_null(world)
+    null = devices.open_null(world, spare)
     hand_over(channel, world, [])
     progress.step = "prepare stdio"
     finishing.wire_stdio(task.order, world.terminal[1] if world.terminal else -1, null)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import time
 
 from wharfie.base import errors, points
 from wharfie.base.undo import Undo
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from wharfie.oci import spec as oci_spec
 
 _SIGCHLD = 17
+# How long a process may take to become the program once others of its pid namespace see it: they can stop it.
+PATIENCE_SECONDS = 20.0
+_DEATH_SECONDS = 5.0
 _SANDBOX_KINDS = (
     ("user", "user"), ("ipc", "ipc"), ("uts", "uts"), ("net", "network"), ("pid", "pid"), ("cgroup", "cgroup"),
 )
@@ -37,18 +41,32 @@ _JOIN_ORDER = ("user", "ipc", "uts", "network", "cgroup", "pid", "mount")
 
 
 class _Birth:
-    """A process on its way: what its reports have brought so far."""
+    """A process on its way: what its reports have brought so far.
+
+    Descriptors and pid are taken once, and none after `visible`: the container may hold the process in its hands then
+    (ptrace), and what it reports is the container's word."""
 
     def __init__(self, pid: int, pidfd: int, channel: Channel, *, sibling: bool) -> None:
         self.pid, self.pidfd, self.channel, self.sibling = pid, pidfd, channel, sibling
         self.fds: list[tuple[str, int]] = []
         self.console = -1
         self.executing = False
+        self._expected = {"opened", "pid"}
+        self._deadline: float | None = None
+
+    def hurry(self) -> None:
+        """Let no report be later than PATIENCE_SECONDS from now."""
+        self._deadline = time.monotonic() + PATIENCE_SECONDS
+
+    def visible(self) -> None:
+        """No more descriptors are expected."""
+        self._expected.clear()
 
     def until(self, wanted: str) -> None:
         """Read reports until `wanted` comes ("end": the channel's end). Raises what the process reports, or that it has
         ended without a word."""
         while True:
+            self._await()
             got = self.channel.receive()
             if got is None:
                 if wanted == "end" and self.executing:
@@ -59,20 +77,37 @@ class _Birth:
             if wanted in message:
                 return
 
+    def _await(self) -> None:
+        if self._deadline is None:
+            return
+        poll = select.poll()
+        poll.register(self.channel.fileno(), select.POLLIN)
+        if not poll.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+            raise errors.Unavailable(f"the process did not begin within {PATIENCE_SECONDS:.0f} s: is it stopped?")
+
     def _take(self, message: dict[str, Any], fds: list[int]) -> None:
-        if "failed" in message:
+        kind = next((k for k in ("failed", "opened", "pid", "ready", "exec") if k in message), "")
+        if fds or kind in ("opened", "pid"):
+            if kind not in self._expected:
+                for fd in fds:
+                    os.close(fd)
+                raise faults.StepFailed("start the process", 0, detail="it spoke out of turn")
+            self._expected.discard(kind)
+        if kind == "failed":
             raise faults.revive(message["failed"])
-        if "opened" in message:
+        if kind == "opened":
             if message["console"]:
                 self.console = fds.pop()
             self.fds += zip(message["opened"], fds, strict=True)
-        elif "pid" in message:
+        elif kind == "pid":
             self._replace(int(message["pid"]), fds)
-        elif "exec" in message:
+        elif kind == "exec":
             self.executing = True
 
     def _replace(self, pid: int, fds: list[int]) -> None:
         """The middle process has forked the real one and leaves; it is ours to reap, and its child is ours now."""
+        if "opened" not in self._expected:
+            self.hurry()  # it has forked at the very end, into a pid namespace that others live in
         middle = self.pidfd
         self.pid, self.pidfd = pid, fds[0]
         _wait(middle, sibling=self.sibling)
@@ -105,7 +140,7 @@ def _wait(pidfd: int, *, sibling: bool) -> None:
     if sibling:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        poll.poll()
+        poll.poll(_DEATH_SECONDS * 1000)  # longer only when it is stuck in the kernel, or frozen
         return
     try:
         process.waitid_pidfd(pidfd, block=True)
@@ -148,6 +183,8 @@ def start(created: Created, *, sibling: bool = False) -> None:
     """Let a created container go; returns when its program runs. Once. When it raises, the process has been reaped."""
     first = created.process
     birth = _Birth(first.pid, first.pidfd, adopt(created.channel), sibling=sibling)
+    birth.visible()
+    birth.hurry()
     try:
         _go(birth)
     except BaseException:
@@ -179,8 +216,10 @@ def execute(
             joins=_open_joins(container.cgroup, held),
         )
         birth = _join(container, lambda channel: join.run(task, channel), sibling=sibling)
+        birth.hurry()
         try:
             birth.until("pid")
+            birth.visible()
             made = birth.process()
             _go(birth)
             birth.channel.close()
