@@ -141,7 +141,7 @@ class Box:
         """Wait for an event of a kind."""
         while True:
             for at, event in enumerate(self.events):
-                if event["event"] == kind:
+                if event.get("event") == kind:  # else an answer nobody waits for
                     return self.events.pop(at)
             message, _ = self.receive()
             self.events.append(message)

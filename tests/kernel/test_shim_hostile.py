@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import pytest
 
 from tests.kernel import shim_dock
-from wharfie.base import errors
+from wharfie.base import errors, ids
+from wharfie.shim import wire
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
@@ -39,3 +44,92 @@ def test_an_answer_that_is_too_large_is_an_error_and_no_end(box):
     with pytest.raises(errors.WharfieError):
         box.ask("top", args="-o " + ",".join(["args=" + "x" * 45] * 3300))
     assert box.ask("top", args="-o pid")[0]["processes"]
+
+
+STOPPER = "while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; test $p = 1 || kill -STOP $p; done; done 2>/dev/null"
+
+
+def _ask_for_exec(box, number: int) -> None:
+    wire.send(box.sock, wire.request(number, "exec", id=ids.new(), process=shim_dock.process_of(["true"], False)))
+
+
+def test_a_container_that_stops_who_joins_holds_up_nobody_else(dock):
+    """Whoever may send signals in the container can stop a joining process before it becomes the program. Everything
+    else is answered meanwhile, and the container can be ended: its init could not end beside a zombie not reaped."""
+    box = dock.container()
+    box.run("sh", "-c", f"echo up; {STOPPER}")
+    for number in (1001, 1002, 1003):
+        _ask_for_exec(box, number)
+    began = time.monotonic()
+    for _ in range(5):
+        assert box.ask("top", args="-o pid,comm")[0]["processes"]
+        assert box.ask("stats")[0]
+        time.sleep(0.1)
+    assert box.logged() == b"up\n"
+    box.ask("signal", signal=9)
+    assert box.exit()["code"] == 137
+    box.gone()
+    assert time.monotonic() - began < 5
+
+
+def test_a_maker_that_dies_leaves_no_zombie_in_the_container(dock):
+    """The joiner it made ends by itself; it has to be reaped, or the container's init could never end."""
+    box = dock.container()
+    box.run("sh", "-c", STOPPER)
+    _ask_for_exec(box, 1001)
+    time.sleep(0.5)
+    for pid in _children(box.pid):
+        if _name(pid) == b"wharfie-maker" and _namespaced(pid) == 1:
+            fd = os.pidfd_open(pid)
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+            os.close(fd)
+    box.ask("signal", signal=9)
+    assert box.exit()["code"] == 137
+    box.gone()
+
+
+def _children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(word) for word in f.read().split()]
+
+
+def _name(pid: int) -> bytes:
+    with open(f"/proc/{pid}/comm", "rb") as f:
+        return f.read().strip()
+
+
+def _namespaced(pid: int) -> int:
+    """In how many pid namespaces, seen from here."""
+    with open(f"/proc/{pid}/status") as f:
+        return next(len(line.split()) - 1 for line in f if line.startswith("NSpid:"))
+
+
+def test_orphans_of_the_hosts_pid_namespace_are_reaped(dock):
+    box = dock.container(namespaces=wire.Namespaces(pid="host"))
+    box.run("sh", "-c", "i=0; while test $i -lt 50; do (true &); i=$((i+1)); done; echo done; sleep 100")
+    for _ in range(100):
+        if box.logged() and len(_children(box.pid)) == 1:
+            break
+        time.sleep(0.05)
+    assert len(_children(box.pid)) == 1
+    box.ask("signal", signal=9)
+    box.exit()
+    box.gone()
+
+
+def test_an_exec_whose_grandchildren_never_stop_writing(dock):
+    box = dock.container()
+    box.run("sleep", "100")
+    _, client = box.exec("sh", "-c", "for i in 1 2 3; do dd if=/dev/zero bs=1M & done; exit 3", stdin=False)
+    assert box.event("exec-exit")["code"] == 3
+    assert box.ask("top", args="-o pid")[0]["processes"]
+    box.ask("signal", signal=9)
+    assert box.exit()["code"] == 137
+    client.close()
+    box.gone()
+
+
+def test_detach_keys_that_are_none_start_nothing(box):
+    with pytest.raises(errors.Invalid, match="detach keys"):
+        box.exec("sleep", "100", detach_keys="ctrl-!")
+    assert len(box.ask("top", args="-o pid")[0]["processes"]) == 1

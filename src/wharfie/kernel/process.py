@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 
 from .syscalls import (
     AT_EMPTY_PATH,
@@ -17,6 +18,7 @@ from .syscalls import (
     NR_PIDFD_GETFD,
     NR_PIDFD_OPEN,
     NR_PIDFD_SEND_SIGNAL,
+    NR_SIGNALFD4,
     call,
     error,
     prctl,
@@ -155,6 +157,14 @@ def _close_each(first: int, last: int, flags: int) -> None:
                     os.close(fd)
             except OSError:
                 pass  # the listing's own descriptor
+
+
+def signal_fd(number: int) -> int:
+    """Block a signal and read it from a descriptor instead (signalfd(2)): non-blocking, close-on-exec. Children inherit
+    the mask and not the descriptor's meaning; `reset_signals` unblocks. Raises OSError."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (number,))
+    mask = struct.pack("=Q", 1 << (number - 1))
+    return call(NR_SIGNALFD4, -1, mask, len(mask), os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def reset_signals() -> None:

@@ -28,6 +28,7 @@ NR_PIVOT_ROOT = 155 if _X86 else 41
 NR_CAPGET = 125 if _X86 else 90
 NR_CAPSET = 126 if _X86 else 91
 NR_PERSONALITY = 135 if _X86 else 92
+NR_SIGNALFD4 = 289 if _X86 else 74
 NR_SECCOMP = 317 if _X86 else 277
 NR_BPF = 321 if _X86 else 280
 NR_EXECVEAT = 322 if _X86 else 281

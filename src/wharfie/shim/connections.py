@@ -20,11 +20,29 @@ if TYPE_CHECKING:
 
     from .loop import Loop
 
-    # (message, fds) -> (result, names of fds, fds): see verbs. fds taken from the list are the handler's.
-    Handler = Callable[[dict[str, Any], list[int]], tuple[dict[str, Any], list[str], list[int]]]
+    # (message, fds) -> (result, names of fds, fds), or later: see verbs. fds taken from the list are the handler's.
+    Answer = tuple[dict[str, Any], list[str], list[int]]
+    Handler = Callable[[dict[str, Any], list[int]], "Answer | Later"]
 
 _BACKLOG = 4
 _MAX_QUEUED = 4096
+
+
+class Later:
+    """An answer that is not there yet: whoever serves the request calls `give` or `refuse`, once, from the loop."""
+
+    def __init__(self) -> None:
+        self.reply: Callable[[dict[str, Any]], None] = _nobody
+
+    def give(self, result: dict[str, Any]) -> None:
+        self.reply(wire.ok(0, result))
+
+    def refuse(self, error: BaseException) -> None:
+        self.reply(wire.refusal(0, error))
+
+
+def _nobody(_message: dict[str, Any]) -> None:
+    """Nobody has asked."""
 
 
 class Connection:
@@ -156,10 +174,13 @@ class Connections:
     def answer(self, connection: Connection, message: dict[str, Any], fds: list[int]) -> None:
         """Serve one request and answer it. Descriptors nobody took are closed."""
         n = message.get("n", 0)
-        names: list[str] = []
         out: list[int] = []
         try:
-            result, names, out = self._handler(message, fds)
+            answer = self._handler(message, fds)
+            if isinstance(answer, Later):
+                answer.reply = lambda made: connection.send({**made, "n": n}, [])
+                return
+            result, names, out = answer
             reply = wire.ok(n, result, names)
         except (errors.WharfieError, OSError) as error:
             reply = wire.refusal(n, error)

@@ -8,7 +8,8 @@ from wharfie.base import errors, when
 from wharfie.drivers import contract
 from wharfie.kernel import process
 
-from . import record, wire
+from . import detach, record, wire
+from .connections import Later
 from .life import DRAIN_SECONDS
 from .loop import IN
 from .making import Making
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .life import Life
-    from .loop import Loop
+    from .loop import Loop, Timer
     from .making import Family
 
-# An exec that is stuck (its cgroup frozen from outside) must not stop the shim.
-_PATIENCE_SECONDS = 20.0
+# The maker itself gives up, and kills what it has made, before this (runtime.parent.PATIENCE_SECONDS).
+_PATIENCE_SECONDS = 30.0
 
 
 class Exec:
@@ -37,6 +38,20 @@ class Exec:
         self.process = process
 
 
+class _Beginning:
+    """One whose maker is at work: the container may hold it up, by stopping the process before it becomes the program,
+    and so nobody waits for it but its own client."""
+
+    def __init__(self, identifier: str, streams: Streams, making: Making) -> None:
+        self.id = identifier
+        self.streams = streams
+        self.making = making
+        self.client = -1
+        self.attach: dict[str, Any] = {}
+        self.answer = Later()
+        self.deadline: Timer | None = None
+
+
 class Execs:
     """All of them. `tell` sends an event."""
 
@@ -45,54 +60,98 @@ class Execs:
         self._family = family
         self._life = life
         self._tell = tell
+        self._beginning: dict[str, _Beginning] = {}
         self._running: dict[str, Exec] = {}
         self._ending: list[Exec] = []
 
-    def start(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
-        """Run a process; the client's socket, if any, is taken from `fds`. Raises Conflict, Invalid, NoCommand,
-        NotExecutable, StepFailed; then the socket is still the caller's."""
+    def start(self, request: dict[str, Any], fds: list[int]) -> Later:
+        """Run a process; the client's socket, if any, is taken from `fds`. Raises Conflict, Invalid, OSError;
+        NoCommand, NotExecutable, StepFailed come later: the client's socket is closed then (the engine has its own)."""
         container = self._life.running()
         identifier = request["id"]
         if self._life.paused:
             raise errors.Conflict(f"Container {container.id} is paused, unpause the container before exec")
-        if identifier in self._running:
+        if identifier in self._running or identifier in self._beginning:
             raise errors.Conflict(f"exec {identifier} is running", name=identifier)
         attach = request.get("attach")
+        detach.parse((attach or {}).get("detach_keys") or "")
         streams = Streams(self._loop, tty=bool(request.get("tty")), stdin=bool(request.get("stdin")), log=None,
                           spool_dir=self._spool_dir())
+        streams.outlet.pause()  # nothing may be read before the client is there
         try:
-            made = self._make(container, request, streams)
+            one = _Beginning(identifier, streams, self._make(container, request, streams))
         except BaseException:
             streams.close()
             raise
-        finally:
-            self._family.sweep()
-        streams.started(made.console)
-        one = Exec(identifier, streams, made)
-        self._running[identifier] = one
-        streams.outlet.held = True
         if attach and fds:
-            streams.attach(fds.pop(0), attach, ends_stdin=True, on_detach=lambda: self._detached(identifier))
-        self._loop.watch(made.pidfd, IN, lambda _: self._ended(one))
-        return {"pid": made.pid}
+            one.client, one.attach = fds.pop(0), attach
+        self._beginning[identifier] = one
+        self._loop.watch(one.making.fileno(), IN, lambda _: self._made(one))
+        one.deadline = self._loop.after(_PATIENCE_SECONDS, lambda: self._failed(one, errors.Unavailable(
+            f"exec did not begin within {_PATIENCE_SECONDS:.0f} s", name=identifier)))
+        return one.answer
 
-    def _make(self, container: contract.Container, request: dict[str, Any], streams: Streams) -> contract.Process:
-        """The process, by a maker of its own."""
+    def _make(self, container: contract.Container, request: dict[str, Any], streams: Streams) -> Making:
+        """A maker of its own, asked for the process."""
         kinds, spaces = [k for k, _ in container.namespaces], [fd for _, fd in container.namespaces]
         making = Making()
         try:
-            result, fds = making.ask(
+            making.tell(
                 wire.EXEC, [*(fd for fd in streams.stdio if fd >= 0), container.process.pidfd, *spaces],
-                seconds=_PATIENCE_SECONDS,
                 stdio=[n for n, fd in enumerate(streams.stdio) if fd >= 0], namespaces=kinds, id=container.id,
                 process={**request["process"], "terminal": streams.tty}, size=request.get("console_size") or [0, 0],
                 cgroup=container.cgroup.path if container.cgroup is not None else "",
                 filter="" if request.get("privileged") else self._life.filter,
             )
-        finally:
+        except BaseException:
             making.close()
-        self._family.known.add(result["pid"])
-        return contract.Process(result["pid"], fds["pidfd"], result["start_time"], fds.get("console", -1))
+            raise
+        self._family.makers += 1
+        return making
+
+    def _made(self, one: _Beginning) -> None:
+        """The maker has answered, or died."""
+        pidfd = -1
+        try:
+            result, fds = one.making.answer(wire.EXEC)
+            pidfd = fds["pidfd"]
+            made = contract.Process(result["pid"], pidfd, result["start_time"], fds.get("console", -1))
+            one.streams.started(made.console)
+            one.streams.outlet.held = True
+            if one.client >= 0:
+                client, one.client = one.client, -1
+                one.streams.attach(client, one.attach, ends_stdin=True, on_detach=lambda: self._detached(one.id))
+            one.streams.outlet.resume()
+            running = Exec(one.id, one.streams, made)
+            self._loop.watch(pidfd, IN, lambda _: self._ended(running))
+        except (errors.WharfieError, OSError, LookupError) as error:
+            if pidfd >= 0:
+                process.kill_pidfd(pidfd)
+                os.close(pidfd)
+            self._failed(one, error)
+            return
+        self._running[one.id] = running
+        self._family.known.add(made.pid)
+        self._begun(one)
+        one.answer.give({"pid": made.pid})
+
+    def _failed(self, one: _Beginning, error: BaseException) -> None:
+        """It did not come to be."""
+        if one.client >= 0:
+            os.close(one.client)
+        one.streams.close()
+        self._begun(one)
+        one.answer.refuse(error)
+
+    def _begun(self, one: _Beginning) -> None:
+        """The maker is needed no more."""
+        del self._beginning[one.id]
+        if one.deadline is not None:
+            one.deadline.cancel()
+        self._loop.forget(one.making.fileno())
+        one.making.close()
+        self._family.makers -= 1
+        self._family.sweep()
 
     def resize(self, identifier: str, rows: int, columns: int) -> None:
         """Raises NotFound, Conflict."""
@@ -103,12 +162,14 @@ class Execs:
 
     def settle(self) -> None:
         """The container has ended: so has every exec; record those whose end has not been seen."""
+        for begun in list(self._beginning.values()):
+            self._failed(begun, errors.Conflict("the container has ended"))
         for one in list(self._running.values()):
             self._ended(one)
 
     def served(self) -> bool:
         """Whether no client is still being sent the output of an exec."""
-        return all(not one.streams.outlet.attachers for one in self._ending)
+        return not self._beginning and all(not one.streams.outlet.attachers for one in self._ending)
 
     def ids(self) -> list[str]:
         """Those that run."""
@@ -126,6 +187,7 @@ class Execs:
                     when.now())
         record.write_exec(self._life.directory, one.id, exit)
         del self._running[one.id]
+        self._family.sweep()  # it may have stood before others
         self._ending = [e for e in self._ending if e.streams.outlet.attachers or not e.streams.outlet.ended]
         self._ending.append(one)
         # The record is on disk; now the client may see the end of its stream, and then ask for the code.

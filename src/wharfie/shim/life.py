@@ -68,6 +68,7 @@ class Life:
             raise errors.Unsupported(f"unknown runtime: {launch.driver}", name=launch.driver)
         self.launch = launch
         self._making = self._make()
+        self._family.makers += 1
         _, made = self._making.ask(wire.PREPARE, namespaces=launch.namespaces.asdict(), rootfs=launch.rootfs)
         self.rootfs = made["rootfs"]
         self._log = writer.open_writer(launch.log.driver, launch.log.path, launch.log.config)
@@ -116,6 +117,7 @@ class Life:
         if self._making is not None:
             self._making.close()
             self._making = None
+            self._family.makers -= 1
         self._family.sweep()
 
     def _give_up(self, error: BaseException) -> None:

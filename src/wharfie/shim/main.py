@@ -64,6 +64,7 @@ class Shim:
         points.reach("shim.locked")
         self._title.set(f"wharfie-shim {os.path.basename(directory)}")
         self.open(first)
+        self.family.watch(self.loop)
         self.loop.run()
 
     def open(self, first: _socket.socket) -> None:

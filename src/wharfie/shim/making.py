@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import _socket
 import os
-import select
 import sys
 
 from wharfie.base import errors, points
 from wharfie.kernel import namespaces, process
 
 from . import maker, wire
+from .loop import IN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, NoReturn, Protocol
+
+    from .loop import Loop
 else:
     Protocol = object
 
 # Reached in the maker, on the shim's behalf: where a test ends the maker there, the shim ends too.
 _POINTS = ("shim.sandbox.made", "shim.rootfs.made", "shim.cgroup.made", "shim.init.cloned", "shim.init.ready")
+
+
+_SIGCHLD = 17
+_SIGNALFD_SIGINFO = 128
 
 
 class Maker(Protocol):
@@ -54,14 +60,26 @@ class Making:
         theirs.close()
         self._sock = mine
 
-    def ask(self, op: str, fds: Sequence[int] = (), *, seconds: float | None = None,
-            **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
-        """The result and its descriptors by name, now the caller's. Raises what the maker's error means; Unavailable
-        when it died or did not answer within `seconds`."""
+    def ask(self, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
+        """`tell` and `answer` in one, blocking."""
+        self.tell(op, fds, **fields)
+        return self.answer(op)
+
+    def tell(self, op: str, fds: Sequence[int] = (), **fields: Any) -> None:
+        """A request; `fileno` becomes readable when `answer` will not block. Raises Invalid when it is too large."""
         try:
             wire.send(self._sock, {"op": op, **fields}, fds)
-            if seconds is not None and not select.select([self._sock], [], [], seconds)[0]:
-                raise errors.Unavailable(f"{op} did not end within {seconds:.0f} s")
+        except OSError:
+            pass  # the maker is dead, and `answer` says so
+
+    def fileno(self) -> int:
+        """What to watch for the answer."""
+        return self._sock.fileno()
+
+    def answer(self, op: str) -> tuple[dict[str, Any], dict[str, int]]:
+        """The result and its descriptors by name, now the caller's. Raises what the maker's error means; Unavailable
+        when it died."""
+        try:
             got = wire.recv(self._sock)
         except OSError:
             got = None
@@ -93,13 +111,32 @@ def _become(channel: _socket.socket, parent: int) -> NoReturn:
 
 
 class Family:
-    """The children of this process. `known` are the pids of those that somebody watches by pidfd."""
+    """The children of this process. `known` are the pids of those that somebody watches by pidfd; `makers` is the
+    number of makers at work, whose processes are not known yet."""
 
     def __init__(self) -> None:
         self.known: set[int] = set()
+        self.makers = 0
+        self._deaths = -1
+
+    def watch(self, loop: Loop) -> None:
+        """From now on sweep whenever a child ends. A container's init cannot end while a process that joined its pid
+        namespace is a zombie of ours, so none may be left lying. Raises OSError."""
+        self._deaths = process.signal_fd(_SIGCHLD)
+        loop.watch(self._deaths, IN, self._died)
+
+    def _died(self, _events: int) -> None:
+        try:
+            os.read(self._deaths, _SIGNALFD_SIGINFO)
+        except BlockingIOError:
+            return
+        self.sweep()
 
     def sweep(self) -> None:
-        """Reap the others: middle processes of a join, orphans of a shared pid namespace."""
+        """Reap the others: middle processes of a join, orphans of a shared pid namespace. Not while a maker is at work:
+        what it makes may have ended before it is known."""
+        if self.makers:
+            return
         try:
             while (seen := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 if seen.si_pid in self.known:

@@ -28,6 +28,7 @@ else:
     Protocol = object
 
 READ_SIZE = 64 * 1024
+_PUMPED = 64  # reads; more than a pipe holds, and who still writes then would go on for ever
 
 
 class Client(Protocol):
@@ -71,10 +72,11 @@ class Outlet:
         self.loop.watch(fd, 0 if self._paused else IN, lambda _: self._readable(fd))
 
     def pump(self) -> None:
-        """Read everything that is there now, without waiting."""
+        """Read what is there now, without waiting."""
         for fd in list(self._sources):
-            while self._read(fd):
-                pass
+            for _ in range(_PUMPED):
+                if not self._read(fd):
+                    break
         self._check_end()
 
     def close(self) -> None:
@@ -101,9 +103,13 @@ class Outlet:
         lagging = [a.position for a in self.attachers if a.lagging]
         self.spool.release(min(lagging, default=self.spool.end))
         if self._paused and self.spool.empty:
-            self._paused = False
-            for fd in self._sources:
-                self.loop.change(fd, IN)
+            self.resume()
+
+    def resume(self) -> None:
+        """Read again after `pause`."""
+        self._paused = False
+        for fd in self._sources:
+            self.loop.change(fd, IN)
 
     def _readable(self, fd: int) -> None:
         self._read(fd)
@@ -131,12 +137,13 @@ class Outlet:
             return
         piece = frames.frame(stream, data) if self.framed else data
         if any(a.lagging for a in self.attachers) and not self.spool.append(piece):
-            self._pause()
+            self.pause()
         for attacher in list(self.attachers):
             if not attacher.lagging:
                 attacher.offer(stream, data, piece)
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Read nothing until everybody who lags has caught up, or `resume`."""
         self._paused = True
         for fd in self._sources:
             self.loop.change(fd, 0)

@@ -82,6 +82,7 @@ class Ports:
         self._loop.forget(self._pidfd)
         os.close(self._pidfd)
         self._family.known.discard(self.pid)
+        self._family.sweep()  # it may have stood before others
         self._pidfd, self.pid = -1, 0
         if self._rules:
             self._timer = self._loop.after(self._pause, self._again)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .connections import Later
     from .execs import Execs
     from .life import Life
     from .ports import Ports
@@ -35,14 +36,14 @@ class Verbs:
         self._ports = ports
         self._tell = tell
         self._leave = leave
-        self._table: dict[str, Callable[[Message, list[int]], Answer]] = {
+        self._table: dict[str, Callable[[Message, list[int]], Answer | Later]] = {
             wire.PREPARE: self._prepare, wire.START: self._start, wire.SIGNAL: self._signal, wire.RESIZE: self._resize,
             wire.ATTACH: self._attach, wire.EXEC: self._exec, wire.PAUSE: self._pause, wire.RESUME: self._resume,
             wire.STATS: self._stats, wire.TOP: self._top, wire.UPDATE: self._update, wire.ROOTFS: self._rootfs,
             wire.BYE: self._bye,
         }
 
-    def handle(self, message: Message, fds: list[int]) -> Answer:
+    def handle(self, message: Message, fds: list[int]) -> Answer | Later:
         """Perform one request. Raises WharfieError, OSError; KeyError and the like for a malformed one."""
         op = message.get("op")
         verb = self._table.get(op) if isinstance(op, str) else None
@@ -87,8 +88,8 @@ class Verbs:
         fds.pop(0)
         return {}, [], []
 
-    def _exec(self, message: Message, fds: list[int]) -> Answer:
-        return self._execs.start(message, fds), [], []
+    def _exec(self, message: Message, fds: list[int]) -> Later:
+        return self._execs.start(message, fds)
 
     def _pause(self, _message: Message, _fds: list[int]) -> Answer:
         self._life.limits().freeze()
