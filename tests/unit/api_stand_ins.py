@@ -8,7 +8,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,8 +144,11 @@ class Execs:
         residue: bytes = b"",
         console_size: tuple[int, int] | None = None,
         mux: bool | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.sizes.append(console_size)
+        if ready is not None:
+            await ready()
         if fd < 0:
             return
         with socket.socket(fileno=fd) as s:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from wharfie.web import connection, request, response, server
+from wharfie.web import connection, reply, request, response, server
 
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Seen"], Awaitable[None]]
 
@@ -312,6 +312,25 @@ def test_hijack_loses_no_byte(upgrade: bool, early: bytes, body: str) -> None:
         assert await reader.read() == early + late + b"<eof>"
 
     drive(client)
+
+
+def test_what_follows_the_head_of_a_hijack_waits_until_the_client_has_read_it() -> None:
+    """docker-py reads the head through a buffer: what comes together with it, it loses."""
+
+    async def scenario() -> None:
+        mine, theirs = socket.socketpair()
+        with mine, theirs:
+            await asyncio.wait_for(reply.until_read(mine.fileno()), 0.1)
+            mine.send(b"head")
+            waiting = asyncio.create_task(reply.until_read(mine.fileno(), 10))
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+            theirs.recv(100)
+            await asyncio.wait_for(waiting, 1)
+            mine.send(b"head")
+            await asyncio.wait_for(reply.until_read(mine.fileno(), 0.01), 1)  # one who never reads holds up nobody
+
+    asyncio.run(scenario())
 
 
 def test_an_error_before_the_upgrade_is_an_ordinary_answer() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from wharfie.base import errors
 from wharfie.engine import model
-from wharfie.web import response
+from wharfie.web import reply, response
 
 from . import body, decoding, lifecycle
 from .call import Call
@@ -54,7 +54,10 @@ async def start(call: Call) -> response.Response:
 
     async def take(fd: int, residue: bytes) -> None:
         with last_words(fd, tty=wish.tty):
-            await execs.start(found.id, detach=False, fd=fd, residue=residue, console_size=size, mux=not wish.tty)
+            await execs.start(
+                found.id, detach=False, fd=fd, residue=residue, console_size=size, mux=not wish.tty,
+                ready=lambda: reply.until_read(fd),
+            )
 
     return response.Hijack(take, stream_type(tty=wish.tty, version=call.version))
 

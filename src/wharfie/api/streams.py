@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from wharfie.base import errors, frames
 from wharfie.engine import model
 from wharfie.logs import reader
-from wharfie.web import response
+from wharfie.web import reply, response
 
 from . import faults, query
 from .call import Call
@@ -39,6 +39,8 @@ async def attach(call: Call) -> response.Response:
     )
 
     async def take(fd: int, residue: bytes) -> None:
+        if record.state.running:  # else nothing is written before the client's next call, the start
+            await reply.until_read(fd)
         with last_words(fd, tty=tty):
             await containers.attach(record.id, options, fd, residue)
 

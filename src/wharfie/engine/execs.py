@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from wharfie.base import errors, ids
@@ -81,10 +82,11 @@ class Execs:
     async def start(
         self, identifier: str, *, detach: bool, fd: int = -1, residue: bytes = b"",
         console_size: tuple[int, int] | None = None, mux: bool | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Start it; with `fd` the streams asked for at create go there, in frames if `mux` (None: unless the exec has a
-        terminal). Owns the fd. Returns when the program has been executed. Raises NoCommand, NotExecutable...; the
-        exec's exit code is then 127 or 126."""
+        terminal); `ready` is awaited before anything is written there. Owns the fd. Returns when the program has been
+        executed. Raises NoCommand, NotExecutable...; the exec's exit code is then 127 or 126."""
         try:
             made = self.check_start(identifier)
             if len(residue) > MAX_RESIDUE:
@@ -95,7 +97,7 @@ class Execs:
                 attach = None
                 if not detach and fd >= 0:
                     attach = _attach(made.config, residue, not made.config.tty if mux is None else mux)
-                await self._start(live, made, fd, attach, console_size)
+                await self._start(live, made, fd, attach, console_size, ready if attach else None)
             except errors.WharfieError as error:
                 made.exit_code = {errors.NoCommand.kind: 127}.get(error.kind, 126)
                 self._over(live, made)
@@ -105,12 +107,15 @@ class Execs:
                 os.close(fd)
 
     async def _start(
-        self, live: Live, made: Exec, fd: int, attach: dict[str, Any] | None, console_size: tuple[int, int] | None
+        self, live: Live, made: Exec, fd: int, attach: dict[str, Any] | None,
+        console_size: tuple[int, int] | None, ready: Callable[[], Awaitable[None]] | None,
     ) -> None:
         config, link = made.config, live.need_link()
         process = await self._process(live, config)
         process["terminal"] = config.tty
         size = console_size or (tuple(config.console_size) if config.console_size else None)
+        if ready is not None:
+            await ready()
         made.running = True
         self._tell(live, f"exec_start: {' '.join(config.cmd or [])}", made)
         try:

@@ -49,8 +49,8 @@ class Source:
             raise
 
     def close(self) -> None:
-        """For a source whose archive is not wanted. Idempotent. An archive that was begun closes by itself, one that was
-        not, when it is forgotten."""
+        """For a source whose archive is not wanted; idempotent. An archive that was begun closes by itself, another
+        when it is forgotten."""
         self._view.close()
 
     def archive(self) -> Iterator[bytes]:

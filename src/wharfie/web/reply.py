@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import sys
+import termios
 import time
 from typing import IO, TYPE_CHECKING
 
@@ -141,6 +144,25 @@ async def write_raw(loop: asyncio.AbstractEventLoop, fd: int, data: bytes) -> No
                 loop.remove_writer(fd)
         except (BrokenPipeError, ConnectionResetError):
             return
+
+
+async def until_read(fd: int, seconds: float = 0.25) -> None:
+    """Wait until the client has read all that was written to it, `seconds` at most. For what follows the head of a
+    hijacked connection: docker-py reads the head through a buffer and goes on with the bare socket, so that output
+    which arrives together with the head is lost to it. Other daemons are slow enough; we ask the kernel (SIOCOUTQ,
+    unix(7) and tcp(7))."""
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + seconds, 0.0002
+    while _unread(fd) and loop.time() < deadline:
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.01)
+
+
+def _unread(fd: int) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _settle(ready: asyncio.Future[None]) -> None:
