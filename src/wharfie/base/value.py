@@ -25,6 +25,7 @@ class Value:
     """Base of frozen values: compares and hashes by its fields, prints itself readably in a failing test."""
 
     _fields_: tuple[str, ...]
+    _names_: frozenset[str]
     _defaults_: dict[str, Any]
 
     def __init_subclass__(cls) -> None:
@@ -39,19 +40,22 @@ class Value:
                 if name in base.__dict__:
                     defaults[name] = base.__dict__[name]
         cls._fields_ = tuple(names)
+        cls._names_ = frozenset(names)
         cls._defaults_ = defaults
 
     def __init__(self, *args: Any, **named: Any) -> None:
         fields = self._fields_
         mine = self.__dict__
-        if len(args) > len(fields):
-            raise TypeError(f"{type(self).__name__} takes {len(fields)} fields, {len(args)} were given")
         mine.update(self._defaults_)
-        mine.update(zip(fields, args, strict=False))
-        for name, value in named.items():
-            if name not in fields:
-                raise TypeError(f"{type(self).__name__} has no field {name!r}")
-            mine[name] = value
+        if args:
+            if len(args) > len(fields):
+                raise TypeError(f"{type(self).__name__} takes {len(fields)} fields, {len(args)} were given")
+            mine.update(zip(fields, args, strict=False))
+        if named:
+            if not self._names_.issuperset(named):
+                unknown = next(name for name in named if name not in fields)
+                raise TypeError(f"{type(self).__name__} has no field {unknown!r}")
+            mine.update(named)
         if len(mine) != len(fields):
             missing = [f for f in fields if f not in mine]
             raise TypeError(f"{type(self).__name__} lacks {', '.join(missing)}")
@@ -80,7 +84,12 @@ class Value:
         return {f: _plain(self.__dict__[f]) for f in self._fields_}
 
 
+_SIMPLE = frozenset((str, int, bool, type(None)))
+
+
 def _plain(x: Any) -> Any:
+    if type(x) in _SIMPLE:
+        return x
     if isinstance(x, Value):
         return x.asdict()
     if isinstance(x, (list, tuple)):

@@ -9,8 +9,12 @@ import os
 import shutil
 from typing import Any
 
+import msgspec
+
 from wharfie.base import atomic, paths
 from wharfie.shim import wire
+
+_encode = msgspec.json.Encoder().encode
 
 
 def make(directory: paths.RunDirectory) -> None:
@@ -22,16 +26,23 @@ def make(directory: paths.RunDirectory) -> None:
 
 def remove(directory: paths.RunDirectory) -> None:
     """Remove the directory with all in it; gone is fine. Nobody but this engine and its shims can write there."""
-    shutil.rmtree(directory.root, ignore_errors=True)
+    try:
+        for name in os.listdir(directory.root):
+            os.unlink(f"{directory.root}/{name}")
+        os.rmdir(directory.root)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        shutil.rmtree(directory.root, ignore_errors=True)  # there were execs: they have a directory
 
 
 def write_launch(directory: paths.RunDirectory, launch: wire.Launch, network: dict[str, Any] | None = None) -> None:
     """launch.json; `network` is the engine's own note beside it, which shims pass over."""
-    atomic.write(directory.launch, json.dumps({**launch.asdict(), "network": network}).encode(), durable=False)
+    atomic.write(directory.launch, _encode({**launch.asdict(), "network": network}), durable=False)
 
 
 def write_spec(directory: paths.RunDirectory, spec: dict[str, Any]) -> None:
-    atomic.write(directory.config, json.dumps(spec).encode(), durable=False)
+    atomic.write(directory.config, _encode(spec), durable=False)
 
 
 def read(path: str) -> dict[str, Any] | None:

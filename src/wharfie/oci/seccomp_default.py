@@ -56,15 +56,26 @@ def applies(rule: Rule, caps: Collection[str], arch: str, kernel: tuple[int, int
     )
 
 
+_resolved: dict[tuple[frozenset[str], str, tuple[int, int]], dict[str, Any]] = {}
+_REMEMBERED = 16
+
+
 def resolve(caps: Iterable[str], machine: str, kernel: tuple[int, int]) -> dict[str, Any]:
-    """OCI `linux.seccomp` of the default profile. `caps` is the bounding set as "CAP_..." names, `machine` is uname's
-    (an unknown one gives a profile without architectures: the native one only), `kernel` as (major, minor)."""
+    """OCI `linux.seccomp` of the default profile: not to be changed, since it is remembered. `caps` is the bounding set
+    as "CAP_..." names, `machine` is uname's (an unknown one gives a profile without architectures: the native one
+    only), `kernel` as (major, minor)."""
     held = frozenset(caps)
+    found = _resolved.get((held, machine, kernel))
+    if found is not None:
+        return found
     arch, native = ARCHITECTURES.get(machine, (machine, ""))
     syscalls = [_syscall(r) for r in RULES if applies(r, held, arch, kernel)]
     out: dict[str, Any] = {"defaultAction": ERRNO, "defaultErrnoRet": EPERM, "syscalls": syscalls}
     if native:
         out["architectures"] = [native, *SUBARCHITECTURES.get(native, ())]
+    if len(_resolved) >= _REMEMBERED:
+        _resolved.clear()
+    _resolved[held, machine, kernel] = out
     return out
 
 

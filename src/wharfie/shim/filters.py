@@ -7,8 +7,10 @@ kernel and our own code's version of the compiler. The first shim that needs one
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
+import sys
 
 from wharfie.base import atomic
 from wharfie.kernel import seccomp
@@ -18,14 +20,8 @@ if TYPE_CHECKING:
     from hashlib import sha256
     from typing import Any
 else:
-    # Not by hashlib: that maps OpenSSL into every shim.
-    try:
-        from _sha2 import sha256
-    except ImportError:
-        try:
-            from _sha256 import sha256
-        except ImportError:
-            from hashlib import sha256
+    # hashlib's own C module: hashlib itself would map OpenSSL into every shim.
+    sha256 = importlib.import_module("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
 
 _INSTRUCTION = 8  # struct sock_filter
 
