@@ -59,7 +59,9 @@ def test_control_c_and_control_d(cli: Cli, image: str) -> None:
         terminal.expect(PROMPT)
         terminal.type(b"sleep 100\n")
         # A shell that gets the signal before its child is the foreground job waits the child out, on any engine.
-        cli.until("sleep 100", "top", name)
+        deadline = time.monotonic() + 10
+        while "sleep 100" not in cli.ok("top", name):
+            assert time.monotonic() < deadline
         time.sleep(0.2)
         terminal.type(b"\x03")
         terminal.expect(PROMPT)
