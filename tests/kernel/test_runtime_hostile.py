@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,22 @@ def test_a_joiner_that_is_stopped_is_given_up_and_killed(rig: Rig, monkeypatch: 
         assert time.monotonic() - began < 10
     finally:
         rig.drop(container)
+
+
+@pytest.mark.parametrize("place", ["sys", "self/attr", "1", "sys/kernel/hostname"])
+def test_field_row_9_cve_2019_16884_nothing_is_mounted_below_proc_by_way_of_a_link(
+    rig: Rig, tmp_path: Path, place: str,
+) -> None:
+    """The image's own link leads there, where the destination's text cannot tell."""
+    source = tmp_path / "source"
+    if place.endswith("hostname"):
+        source.touch()
+    else:
+        source.mkdir()
+    os.symlink("../proc", f"{rig.root}/home/link")
+    bind = {"destination": f"/home/link/{place}", "type": "bind", "source": str(source), "options": ["bind"]}
+    try:
+        with pytest.raises(errors.WharfieError, match="leads into /proc"):
+            rig.sh("true", mounts=[bind])
+    finally:
+        os.unlink(f"{rig.root}/home/link")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import stat
 
+from wharfie.base import errors
 from wharfie.base.value import Value
 from wharfie.kernel import mounts, walk
 
@@ -66,6 +67,8 @@ class World:
             return
         place = self.place_for(tree, path)
         try:
+            if not in_kernel_tree(path) and mounts.fs_type(place) == mounts.PROC_SUPER_MAGIC:
+                raise errors.Invalid(f"{path} leads into /proc, where nothing may be mounted", name=path)
             mounts.move_mount(tree, place)
         finally:
             os.close(place)
