@@ -157,3 +157,17 @@ def test_datagrams_find_their_clients():
         data, peer = server.recvfrom(100)
         assert data == b"again"
         gate.close()
+
+
+def test_a_datagram_for_which_there_is_no_descriptor_is_lost_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, listener = events.Events(), _listener(socket.SOCK_DGRAM)
+    udp.UdpRelay(loop, listener, ("127.0.0.1", 9))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", listener.getsockname())
+
+    def none_left(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(udp.socket, "socket", none_left)
+    loop.turn()
+    listener.close()

@@ -59,7 +59,10 @@ class UdpRelay:
     def _open(self, peer: Any, local: list[tuple[int, int, bytes]]) -> _Flow | None:
         if len(self._flows) >= MAX_FLOWS:
             self._forget(min(self._flows, key=lambda p: self._flows[p].last))
-        sock = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            sock = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        except OSError:
+            return None  # no descriptor left: this datagram is lost, and no TCP connection with it
         try:
             sock.connect(self._target)
         except OSError:
