@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts import IMAGE, Daemon, busybox_files, tar_of
+from tests.hosts import IMAGE, Daemon, busybox_files, clients, tar_of
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
@@ -308,3 +308,23 @@ def test_field_row_23_cve_2026_42306_copies_into_volumes_below_links(daemon: Dae
         assert str(daemon.data) not in Path("/proc/self/mountinfo").read_text()
     finally:
         daemon.docker("rm", "-fv", "row23")
+
+
+def test_field_row_3_who_stops_a_joining_process_holds_up_nobody(daemon: Daemon) -> None:
+    """pid 1 sends SIGSTOP to whatever appears. Logs, top, stop and rm of that very container go on."""
+    stop = "while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; test $p = 1 || kill -STOP $p; done; done 2>/dev/null"
+    daemon.docker("run", "-d", "--name", "row3s", IMAGE, "sh", "-c", f"trap '' TERM; echo up; {stop}")
+    execs = [subprocess.Popen([next(iter(clients().values())), "-H", daemon.host, "exec", "row3s", "true"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(4)]
+    try:
+        time.sleep(1)
+        began = time.monotonic()
+        assert daemon.docker("logs", "row3s") == "up\n"
+        assert "PID" in daemon.docker("top", "row3s")
+        daemon.docker("stop", "-t", "1", "row3s")
+    finally:
+        daemon.docker("rm", "-f", "row3s")
+        for one in execs:
+            one.kill()
+            one.wait()
+    assert time.monotonic() - began < 10

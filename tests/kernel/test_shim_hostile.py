@@ -133,3 +133,32 @@ def test_detach_keys_that_are_none_start_nothing(box):
     with pytest.raises(errors.Invalid, match="detach keys"):
         box.exec("sleep", "100", detach_keys="ctrl-!")
     assert len(box.ask("top", args="-o pid")[0]["processes"]) == 1
+
+
+def test_a_run_directory_that_takes_no_record(dock):
+    """Full, for one. Who listens hears the true code."""
+    box = dock.container()
+    box.run("sleep", "100")
+    os.makedirs(f"{box.home.exit}/full")
+    _, client = box.exec("sh", "-c", "exit 5", stdin=False)
+    assert shim_dock.read_all(client) == b""
+    box.ask("signal", signal=15)
+    box.ask("signal", signal=9)
+    assert box.exit()["code"] == 137
+    box.gone()
+    os.rmdir(f"{box.home.exit}/full")
+    os.rmdir(box.home.exit)
+
+
+def test_an_exec_without_a_log_spools_nothing_into_the_run_directory(dock):
+    """That is memory of the host's, and everybody's: a client that reads nothing holds its exec back instead."""
+    box = dock.container(log=wire.Log("none", "", {}))
+    box.run("sleep", "100")
+    _, client = box.exec("yes", stdin=False)
+    time.sleep(0.3)
+    names = [os.readlink(f"/proc/{box.pid}/fd/{n}") for n in os.listdir(f"/proc/{box.pid}/fd")]
+    assert not [name for name in names if box.home.root in name and "#" in name]
+    client.close()
+    box.ask("signal", signal=9)
+    assert box.exit()["code"] == 137
+    box.gone()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .outlet import Outlet
 
 _CHUNK = 64 * 1024
+_CHUNKS = 64
 _BOTH = frozenset((frames.STDOUT, frames.STDERR))
 
 
@@ -111,8 +112,11 @@ class Attacher:
         self._interest()
 
     def _serve(self) -> None:
-        """Send what was held and what is in the spool, as far as the socket takes it."""
-        while self._fd >= 0:
+        """Send what was held and what is in the spool, as far as the socket takes it; from a long log only so much at a
+        time, since others wait (the socket stays writable, so the loop comes back)."""
+        for _ in range(_CHUNKS):
+            if self._fd < 0:
+                return
             if not self._held and not self._refill():
                 self.lagging = False
                 self._interest()
@@ -126,8 +130,8 @@ class Attacher:
                 return
             self._held = self._held[sent:]
             if self._held:
-                self._outlet.advanced()
-                return
+                break
+        self._outlet.advanced()
 
     def _refill(self) -> bool:
         """Get the next bytes to send into `_held`; False at the end of everything."""

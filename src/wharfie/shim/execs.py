@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from wharfie.base import errors, when
 from wharfie.drivers import contract
@@ -185,7 +186,10 @@ class Execs:
         kind, number = status
         exit = Exit(number if kind == "exited" else 128 + number, number if kind == "killed" else None, False, "",
                     when.now())
-        record.write_exec(self._life.directory, one.id, exit)
+        try:
+            record.write_exec(self._life.directory, one.id, exit)
+        except OSError as error:
+            print(f"the record of exec {one.id} could not be written: {error}", file=sys.stderr)
         del self._running[one.id]
         self._family.sweep()  # it may have stood before others
         self._ending = [e for e in self._ending if e.streams.outlet.attachers or not e.streams.outlet.ended]
@@ -203,6 +207,8 @@ class Execs:
         self._tell({"event": "detach", "exec": identifier})
 
     def _spool_dir(self) -> str:
+        """Beside the log, which is on a disk. The run directory is in memory, and everybody's: without a log a slow
+        client holds its exec back."""
         launch = self._life.launch
-        return os.path.dirname(launch.log.path) if launch is not None and launch.log.path else self._life.directory.root
+        return os.path.dirname(launch.log.path) if launch is not None and launch.log.path else ""
 

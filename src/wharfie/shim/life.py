@@ -11,6 +11,7 @@ record is written before anybody is told, and after the output has been read to 
 from __future__ import annotations
 
 import os
+import sys
 
 from wharfie.base import errors, paths, points, when
 from wharfie.drivers import contract, native
@@ -163,7 +164,10 @@ class Life:
             self._deadline.cancel()
         self.exit = exit
         self.state = EXITED
-        record.write_exit(self.directory, exit)
+        try:
+            record.write_exit(self.directory, exit)
+        except OSError as error:  # no space: who listens hears the true code all the same
+            print(f"the exit record of {self.directory.root} could not be written: {error}", file=sys.stderr)
         points.reach("shim.exit.recorded")
         self._on_exit(exit)
         if self.streams is not None:
