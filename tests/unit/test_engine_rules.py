@@ -249,3 +249,36 @@ def test_parked_clients_that_left_are_let_go() -> None:
         mine.close()
 
     asyncio.run(scenario())
+
+
+def test_a_full_disk_loses_no_record_and_stops_no_end(tmp_path: object) -> None:
+    """What could not be written is written when there is room again."""
+
+    async def scenario() -> None:
+        kept = records.Records(store, said.append)
+        record = container()
+        await kept.add(record)
+        write = store.write_many
+
+        async def full(*_: object, **__: object) -> None:
+            raise errors.Exhausted("state database: database or disk is full")
+
+        store.write_many = full  # type: ignore[method-assign, assignment]
+        record.state.exit_code = 7
+        await kept.note(record)
+        record.stopped_by_user = True
+        kept.save_soon(record)
+        with pytest.raises(errors.Exhausted):
+            await kept.flush()
+        with pytest.raises(errors.Exhausted):
+            await kept.save(record)
+        store.write_many = write  # type: ignore[method-assign]
+        await kept.flush()
+
+    said: list[str] = []
+    store = database.Database(f"{tmp_path}/state.db")
+    asyncio.run(scenario())
+    (found,) = records.Records(store).load()
+    assert (found.state.exit_code, found.stopped_by_user) == (7, True)
+    assert "could not be recorded" in said[0]
+    store.close()

@@ -77,8 +77,11 @@ class Containers:
             live.drop_parked()
             if live.link is not None:
                 live.link.close()
-        await self._services.records.flush()
-        await self._services.events.flush()
+        for flush in (self._services.records.flush, self._services.events.flush):
+            try:
+                await flush()
+            except errors.WharfieError as error:
+                self._services.log(f"not everything could be recorded: {error}")
 
     def alive(self) -> int:
         """How many containers run or will run again by themselves."""

@@ -47,12 +47,14 @@ class Creation:
             undo.callback(services.records.free_name, record.name, record.id)
             undo.push_async_callback(asyncio.to_thread, services.storage.snapshots.remove, record.id)
             if planned:
-                await asyncio.to_thread(self._make_storage, record, planned, image.config.diff_ids, undo)
+                new = await asyncio.to_thread(self._make_storage, record, planned, image.config.diff_ids, undo)
             else:
-                self._make_storage(record, planned, image.config.diff_ids, undo)  # four names: no thread for that
+                new = self._make_storage(record, planned, image.config.diff_ids, undo)  # four names: no thread for that
             await services.records.add(record)
             undo.pop_all()
         points.reach("engine.create.recorded")
+        for volume in new:
+            told.volume(services.events, volume, "create")
         told.container(services.events, record, "create")
         return record, warnings
 
@@ -130,25 +132,32 @@ class Creation:
 
     def _make_storage(
         self, record: Container, planned: list[mounts.Planned], diff_ids: Sequence[digest.Digest], undo: AsyncExitStack
-    ) -> None:
+    ) -> list[str]:
         """Blocks: the writable layer; volumes made on use and filled from the image; missing bind sources made as
-        Docker does."""
+        Docker does. The names of the volumes that are new."""
+        new = []
         rootfs = self._services.storage.snapshots.prepare(record.id, diff_ids)
         points.reach("engine.create.snapshot")
         for one in planned:
             if one.kind == mounts.VOLUME:
+                is_new = not one.source or not self._services.volumes.has(one.source)
                 one = self._make_volume(record, one, rootfs, undo)
+                new += [one.source] if is_new else []
             elif one.kind == mounts.BIND:
                 _check_source(one)
             record.planned.append(one.asdict())
             record.mounts.append(_mount_point(one, self._services.volumes))
         points.reach("engine.create.volumes")
+        return new
 
     def _make_volume(
         self, record: Container, one: mounts.Planned, rootfs: Any, undo: AsyncExitStack
     ) -> mounts.Planned:
         volumes = self._services.volumes
-        volume = volumes.create(one.source, one.driver, dict(one.labels), dict(one.driver_options))
+        try:
+            volume = volumes.create(one.source, one.driver, dict(one.labels), dict(one.driver_options))
+        except errors.NotFound as error:  # the driver; a 404 of create means the image to clients
+            raise errors.Invalid(error.message, name=one.driver, action=error.action) from error
         if not one.source:
             undo.callback(volumes.remove, volume.name, force=True)
             record.anonymous.append(volume.name)

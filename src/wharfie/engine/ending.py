@@ -78,7 +78,7 @@ class Ending:
             await link.request(wire.PAUSE)
             if live.link is link and live.record.state.status == states.RUNNING:
                 states.move(live.record, states.PAUSED)
-                await self._services.records.save(live.record)
+                await self._services.records.note(live.record)
                 told.container(self._services.events, live.record, "pause")
 
     async def unpause(self, live: Live) -> None:
@@ -91,14 +91,14 @@ class Ending:
         await live.need_link().request(wire.RESUME)
         if live.record.state.paused:
             states.move(live.record, states.RUNNING)
-            await self._services.records.save(live.record)
+            await self._services.records.note(live.record)
             told.container(self._services.events, live.record, "unpause")
 
     async def _by_user(self, live: Live) -> None:
         """Remember that a user wanted the end, before it can come: no restart policy acts on it."""
         if not live.record.stopped_by_user:
             live.record.stopped_by_user = True
-            await self._services.records.save(live.record)
+            await self._services.records.note(live.record)
 
     async def _stop_restarting(self, live: Live) -> bool:
         """End the wait of a restart policy. False when there was none."""
@@ -110,7 +110,7 @@ class Ending:
             live.cancel_restart()
             live.record.stopped_by_user = True
             states.move(live.record, states.EXITED)
-            await self._services.records.save(live.record)
+            await self._services.records.note(live.record)
             live.tell_ended()
         told.container(self._services.events, live.record, "stop")
         return True

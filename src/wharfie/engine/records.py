@@ -16,6 +16,7 @@ _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Container)
 _MIN_PREFIX = 1
 _SOON = 0.003
+_AGAIN = 10.0
 _UPDATE = "UPDATE containers SET name = ?, record = ? WHERE id = ?"
 
 
@@ -42,7 +43,6 @@ class Records:
             self._by_id[identifier] = record
             self._names[name] = identifier
         return list(self._by_id.values())
-
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -97,12 +97,25 @@ class Records:
         if record.id in self._by_id:
             await self._database.write(_UPDATE, (record.name, _encode(record), record.id), durable=durable)
 
+    async def note(self, record: Container) -> None:
+        """`save` for what has happened or must happen all the same: a full disk must not keep anybody from ending a
+        container, which may be what fills it. Kept, and written when there is room."""
+        try:
+            await self.save(record)
+        except errors.WharfieError as error:
+            self._log(f"container {record.id} could not be recorded: {error}")
+            self._unsaved[record.id] = record
+            self._flush_in(_AGAIN)
+
     def save_soon(self, record: Container) -> None:
         """`save` a moment later, together with others: for changes that the run directory can tell again after a crash.
         Whoever removes that directory awaits `flush` first."""
         self._unsaved[record.id] = record
+        self._flush_in(_SOON)
+
+    def _flush_in(self, seconds: float) -> None:
         if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().call_later(_SOON, self._start_flush)
+            self._flushing = asyncio.get_running_loop().call_later(seconds, self._start_flush)
 
     async def flush(self) -> None:
         """Write what `save_soon` was told. A record is encoded when it is handed over, so a later write always has
@@ -112,7 +125,11 @@ class Records:
             (_UPDATE, (r.name, _encode(r), r.id)) for r in unsaved.values() if r.id in self._by_id
         ]
         if rows:
-            await self._database.write_many(rows)
+            try:
+                await self._database.write_many(rows)
+            except BaseException:
+                self._unsaved = unsaved | self._unsaved  # a full disk may have room again at the next flush
+                raise
 
     def _start_flush(self) -> None:
         self._flushing = None
@@ -124,6 +141,7 @@ class Records:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log(f"records could not be written: {error}")
+            self._flush_in(_AGAIN)
 
     async def delete(self, record: Container) -> None:
         """Forget a container, durably."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from wharfie.base import errors
 
-from . import states, told
+from . import rundir, states, told
 from .ending import Ending
 from .live import Live
 from .services import Services
@@ -37,7 +38,7 @@ class Removal:
             if not force:
                 word = "paused" if live.record.state.paused else live.record.state.status
                 raise errors.Conflict(
-                    f'cannot remove container "{live.record.name}": container is {word}: stop the container before '
+                    f'cannot remove container "/{live.record.name}": container is {word}: stop the container before '
                     "removing or force remove", name=live.id,
                 )
             try:
@@ -69,23 +70,31 @@ class Removal:
             if not self._services.storage.snapshots.remove_bare(record.id):
                 await asyncio.to_thread(self._services.storage.snapshots.remove, record.id)
             if volumes and record.anonymous:
-                await asyncio.to_thread(self._remove_volumes, record.id, record.anonymous)
+                for name in await asyncio.to_thread(self._remove_volumes, record.id, record.anonymous):
+                    told.volume(self._services.events, name, "destroy")
             await self._services.records.delete(record)
         except Exception as error:
             states.move(record, states.DEAD)
             record.state.error = str(error)
-            await self._services.records.save(record)
+            await self._services.records.note(record)
             live.tell_ended()
             raise
+        directory = self._services.run.container(record.id)
+        if live.teardown is not None and live.teardown.done() and os.path.exists(directory.root):
+            rundir.remove(directory)  # kept by a teardown that could not record the end
         live.drop_parked()
         self._forget(live)
         told.container(self._services.events, record, "destroy")
         live.tell_removed()
 
-    def _remove_volumes(self, identifier: str, names: list[str]) -> None:
+    def _remove_volumes(self, identifier: str, names: list[str]) -> list[str]:
+        """The names of those that nobody else has, and that are gone now."""
+        gone = []
         for name in names:
             users = [u for u in self._users_of(name) if u != identifier]
             try:
                 self._services.volumes.remove(name, users, force=True)
+                gone.append(name)
             except errors.Conflict:
                 continue  # another container took it by --volumes-from
+        return gone

@@ -157,6 +157,7 @@ class Starting:
         record.stopped_by_user = False
         live.link, live.oom = link, False
         self._services.records.save_soon(record)
+        told.mounted(self._services.events, record)
         self._networking.tell_connected(live)
         told.container(self._services.events, record, "start")
 
@@ -169,7 +170,7 @@ class Starting:
             state.status, state.finished_at = states.EXITED, when.now()
         live.drop_parked()
         live.tell_ended()
-        await self._services.records.save(record)
+        await self._services.records.note(record)
 
 
 async def _both(*work: Awaitable[object]) -> None:

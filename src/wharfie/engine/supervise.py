@@ -79,6 +79,7 @@ class Supervision:
         record, state = live.record, live.record.state
         live.link = None
         self._networking.disconnect(live)
+        told.unmounted(self._services.events, record)
         state.exit_code, state.error = exit.code, exit.error
         state.oom_killed = exit.oom or live.oom
         state.finished_at, state.pid = exit.at or when.now(), 0
@@ -121,7 +122,12 @@ class Supervision:
             except TimeoutError:
                 link.close()
         live.shim_left.set()
-        await self._services.records.flush()  # from here on only the record knows how it ended
+        try:
+            await self._services.records.flush()  # from here on only the record knows how it ended
+        except errors.WharfieError as error:
+            if self._services.records.has(live.id):  # its directory has to tell, to the next start or the next engine
+                self._services.log(f"the end of container {live.id} could not be recorded: {error}")
+                return
         await asyncio.to_thread(rundir.remove, self._services.run.container(live.id))
 
     def _restart(self, live: Live) -> None:

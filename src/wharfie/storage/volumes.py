@@ -63,8 +63,12 @@ class Volumes:
             os.makedirs(volume.path, mode=0o755, exist_ok=True)
             record = json.dumps({"driver": "local", "created": volume.created, "labels": labels,
                                  "options": dict(options or {})})
-            self._database.write_now("INSERT INTO volumes (name, record) VALUES (?, ?)", (name, record.encode()),
-                                     durable=True)
+            try:
+                self._database.write_now("INSERT INTO volumes (name, record) VALUES (?, ?)", (name, record.encode()),
+                                         durable=True)
+            except errors.WharfieError:
+                self._remove_tree(name)
+                raise
             return volume
 
     def ensure(self, name: str) -> Volume:
@@ -77,6 +81,9 @@ class Volumes:
         if found is None:
             raise errors.NotFound(f"get {name}: no such volume", name=name)
         return found
+
+    def has(self, name: str) -> bool:
+        return self._find(name) is not None
 
     def list(self) -> list[Volume]:
         """All volumes by name."""
@@ -98,11 +105,14 @@ class Volumes:
             if users:
                 raise errors.Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]", name=name)
             self._database.write_now("DELETE FROM volumes WHERE name = ?", (name,), durable=True)
-            fd = os.open(self._root.volumes, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                walk.remove_tree(fd, name)
-            finally:
-                os.close(fd)
+            self._remove_tree(name)
+
+    def _remove_tree(self, name: str) -> None:
+        fd = os.open(self._root.volumes, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            walk.remove_tree(fd, name)
+        finally:
+            os.close(fd)
 
     def copy_up(self, volume: Volume, rootfs: overlay.Rootfs, path: str) -> bool:
         """Fill an empty volume with what the image has at `path`, with owners, modes and times, and give the volume's
