@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -262,3 +263,10 @@ def test_an_error_inside_is_logged_and_told(engine: Engine) -> None:
     finally:
         engine.containers.raises = None
     assert "boom" in engine.logged[-1]
+
+
+def test_what_the_kernel_refuses_is_said_without_pythons_words() -> None:
+    full = faults.of_host(OSError(errno.ENOSPC, "No space left on device"))
+    assert full == "no space left on device (make room on the disk of the data root)"
+    assert faults.of_host(OSError(errno.EROFS, "Read-only file system", "/d/x")) == "/d/x: read-only file system"
+    assert faults.of_host(OSError("odd")) == "odd"

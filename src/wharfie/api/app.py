@@ -33,6 +33,10 @@ def build(
             if isinstance(error, web.Disconnected):
                 raise
             answer = faults.answer(error)
+        except OSError as error:
+            log(f"{request!r}: {error}")
+            log(f"debug: {traceback.format_exc()}")
+            answer = faults.message(500, faults.of_host(error))
         except Exception as error:
             log(f"{request!r}: {traceback.format_exc()}")
             answer = faults.message(500, f"{type(error).__name__}: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pwd
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -79,7 +80,20 @@ class _ImageNames:
 
 
 async def top(call: Call) -> response.Response:
-    return response.Json(await call.services.containers.top(call.name, call.request.value("ps_args") or "-ef"))
+    found = await call.services.containers.top(call.name, call.request.value("ps_args") or "-ef")
+    named = [at for at, title in enumerate(found["Titles"]) if title in ("UID", "USER")]
+    for row in found["Processes"]:
+        for at in named:
+            row[at] = _user_name(row[at])
+    return response.Json(found)
+
+
+def _user_name(uid: str) -> str:
+    """As ps on the host shows it."""
+    try:
+        return pwd.getpwuid(int(uid)).pw_name
+    except (KeyError, ValueError, OverflowError):
+        return uid
 
 
 async def stats(call: Call) -> response.Response:

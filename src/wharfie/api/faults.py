@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from wharfie.base import errors
 from wharfie.web import request, response
 
@@ -34,6 +36,14 @@ def text(error: errors.WharfieError) -> str:
     if words is not None and not any(w in said for w in words[1]):
         return f"{said}: {words[0]}"
     return said
+
+
+def of_host(error: OSError) -> str:
+    """What the kernel has refused, in its words as Go writes them, with the thing and what to do when known."""
+    said = (error.strerror or str(error)).lower()
+    where = f"{error.filename}: " if error.filename else ""
+    advice = " (make room on the disk of the data root)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{where}{said}{advice}"
 
 
 def answer(error: errors.WharfieError) -> response.Response:
