@@ -162,6 +162,7 @@ def test_the_engine_leaves_and_comes_back() -> None:
         stays = await place.create("sleep", "1000", name="stays")
         ends = await place.create("sh", "-c", "sleep 0.6; exit 4", name="ends")
         await place.create("true", name="never")
+        await place.create("true", name="volatile", auto_remove=True)
         for ref in (stays, ends):
             await engine.start(ref)
         pid, ip = engine.get(stays).state.pid, engine.get(stays).endpoints["bridge"].ip_address
@@ -175,6 +176,8 @@ def test_the_engine_leaves_and_comes_back() -> None:
         assert (engine.get("ends").state.status, engine.get("ends").state.exit_code) == ("exited", 4)
         assert engine.get("ends").endpoint is None
         assert engine.get("never").state.status == "created"
+        await asyncio.sleep(0.2)
+        assert [c.name for c in engine.list() if c.name == "volatile"] == []  # as dockerd: nobody would start it now
         _, other = await place.run("true")
         assert other.code == 0
         made = await engine.execs.create("stays", model.ExecConfig(cmd=["true"]))

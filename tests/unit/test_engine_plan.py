@@ -32,7 +32,7 @@ def test_binds() -> None:
 
 @pytest.mark.parametrize(
     "bind",
-    ["", ":", "/a:", "a:b", "/a:/", "/a:/x:zz", "/a:/x:ro,rw", "../a:/x", "/a:/x:ro:z", "v:/x:shared", "/a:/x:ro,ro"],
+    ["", ":", "/a:", "a:b", "/a:/", "/a:/x:zz", "/a:/x:ro,rw", "../a:/x", "/a:/x:ro:z", "v:/x:shared", "/a:/x:ro,ro", "/a\0:/x"],
 )
 def test_bad_binds(bind: str) -> None:
     with pytest.raises(errors.Invalid):
@@ -65,6 +65,9 @@ def test_mounts() -> None:
         {"Type": "bind", "Source": "a", "Target": "/a"},
         {"Type": "tmpfs", "Source": "/a", "Target": "/a"},
         {"Type": "volume", "Target": ""},
+        {"Type": "bind", "Source": "/a\0", "Target": "/a"},
+        {"Type": "tmpfs", "Target": "/a", "TmpfsOptions": {"SizeBytes": -1}},
+        {"Type": "tmpfs", "Target": "/a", "TmpfsOptions": {"Mode": -1}},
     ):
         with pytest.raises(errors.Invalid):
             planned(Mounts=[bad])
@@ -179,9 +182,10 @@ def test_the_default_profile_by_capability_arch_and_kernel() -> None:
 
 def test_memory_and_cpu_are_checked_as_docker_does() -> None:
     def check(**fields: object) -> list[str]:
-        return resources.check(model.HostConfig(**fields), HERE)  # type: ignore[arg-type]
+        here = HERE.replace(processors="0,2-3", nodes="0")
+        return resources.check(model.HostConfig(**fields), here)  # type: ignore[arg-type]
 
-    check(memory=6 << 20, nano_cpus=1_500_000_000, pids_limit=10)
+    check(memory=6 << 20, nano_cpus=1_500_000_000, pids_limit=10, cpuset_cpus="2-3,0", cpuset_mems="0")
     for bad in (
         {"memory": 1},
         {"memory": 8 << 20, "memory_swap": 7 << 20},
@@ -190,6 +194,8 @@ def test_memory_and_cpu_are_checked_as_docker_does() -> None:
         {"nano_cpus": 10**9, "cpu_quota": 1000},
         {"cpu_period": 10},
         {"cpuset_cpus": "a"},
+        {"cpuset_cpus": "0-3"},
+        {"cpuset_mems": "1"},
         {"memory_reservation": 7 << 20, "memory": 6 << 20},
         {"ulimits": [model.Ulimit(name="nofile", soft=2, hard=1)]},
         {"ulimits": [model.Ulimit(name="x")]},
@@ -247,6 +253,10 @@ def test_merging_with_the_image() -> None:
     assert merge.command(own) == ("/mine", [])
     with pytest.raises(errors.Invalid, match="no command"):
         merge.with_image(model.Config(), {})
+    for said, clean in (("/a/../../b", "/b"), ("//x/", "/x"), ("rel", "/rel"), ("", "/w")):
+        where = model.Config(working_dir=said)
+        merge.with_image(where, image)
+        assert where.working_dir == clean
 
 
 def test_every_field_that_is_not_honoured_is_refused() -> None:

@@ -118,7 +118,8 @@ def facts(found: Groups) -> resources.Host:
     given = group.given() if group is not None else ()
     held = caps.bounding() & caps.capget().permitted
     return resources.Host(
-        cpus=len(os.sched_getaffinity(0)), machine=name.machine, kernel=(int(major), int(minor)),
+        cpus=len(os.sched_getaffinity(0)), processors=_text("/sys/devices/system/cpu/online"),
+        nodes=_text("/sys/devices/system/node/online"), machine=name.machine, kernel=(int(major), int(minor)),
         memory="memory" in given, swap=group is not None and group.limits_swap(), cpu="cpu" in given,
         cpuset="cpuset" in given, pids="pids" in given, devices="devices" in given, cgroup_mode=found.layout.mode,
         cgroup_base=found.containers, apparmor=_apparmor(),
@@ -127,11 +128,16 @@ def facts(found: Groups) -> resources.Host:
 
 
 def _apparmor() -> bool:
+    return _text("/sys/module/apparmor/parameters/enabled") == "Y"
+
+
+def _text(path: str) -> str:
+    """The line of a file of sysfs; "" when there is none."""
     try:
-        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
-            return file.read(1) == "Y"
+        with open(path, encoding="ascii") as file:
+            return file.readline().strip()
     except OSError:
-        return False
+        return ""
 
 
 def shortcomings(here: resources.Host) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from wharfie.base import errors
@@ -13,7 +14,7 @@ from .model import Config, HealthConfig
 def with_image(config: Config, image: dict[str, Any]) -> None:
     """Complete `config` in place from `image`, the "config" object of an OCI image configuration."""
     config.user = config.user or _text(image, "User")
-    config.working_dir = config.working_dir or _text(image, "WorkingDir")
+    config.working_dir = _clean(config.working_dir or _text(image, "WorkingDir"))
     config.stop_signal = config.stop_signal or _text(image, "StopSignal")
     if config.shell is None:
         config.shell = _texts(image, "Shell")
@@ -94,6 +95,11 @@ def check_env(entries: list[str]) -> None:
             raise errors.Invalid(f"invalid environment variable: {entry}")
         if "\0" in entry:
             raise errors.Invalid(f"invalid environment variable: {entry.partition('=')[0]} has a null byte")
+
+
+def _clean(directory: str) -> str:
+    """A directory without "..", absolute; "" stays."""
+    return "/" + posixpath.normpath("/" + directory).lstrip("/") if directory else ""
 
 
 def _text(image: dict[str, Any], key: str) -> str:

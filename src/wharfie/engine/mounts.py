@@ -72,9 +72,8 @@ def clean_destination(text: str) -> str:
 
 def _bind(text: str, driver: str) -> Planned:
     parts = text.split(":")
-    bad = errors.Invalid(f"invalid volume specification: '{text}'", name=text)
-    if not all(parts) or len(parts) > 3:
-        raise bad
+    if not all(parts) or len(parts) > 3 or "\0" in text:
+        raise errors.Invalid(f"invalid volume specification: '{text}'", name=text)
     if len(parts) == 1:
         return _declared(text, driver)
     words = parts[2].split(",") if len(parts) == 3 else []
@@ -134,7 +133,7 @@ def _mount(m: Mount) -> Planned:
 
 
 def _bind_mount(m: Mount, destination: str, where: str) -> Planned:
-    if not m.source.startswith("/"):
+    if not m.source.startswith("/") or "\0" in m.source:
         raise errors.Invalid(f"{where}: invalid mount path: '{m.source}' mount path must be absolute")
     if m.volume_options or m.tmpfs_options or m.image_options:
         raise errors.Invalid(f"{where}: field VolumeOptions, TmpfsOptions or ImageOptions must not be specified")
@@ -171,6 +170,8 @@ def _tmpfs_mount(m: Mount, destination: str, where: str) -> Planned:
         raise errors.Invalid(f"{where}: field Source must not be specified")
     o = m.tmpfs_options
     options = ["noexec", "nosuid", "nodev"]
+    if o and (o.size_bytes < 0 or not 0 <= o.mode <= 0o7777):
+        raise errors.Invalid(f"{where}: SizeBytes and Mode of TmpfsOptions cannot be negative or beyond 07777")
     if o and o.size_bytes:
         options.append(f"size={o.size_bytes}")
     if o and o.mode:

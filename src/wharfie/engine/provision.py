@@ -152,4 +152,4 @@ def _planned(plain: dict[str, Any]) -> mounts.Planned:
 
 def working_directory(record: Container, wished: str) -> str:
     """Where a process starts: its wish, relative to nothing, else the container's, else "/"."""
-    return posixpath.normpath(wished or record.config.working_dir or "/")
+    return "/" + posixpath.normpath(wished or record.config.working_dir or "/").lstrip("/")

@@ -22,6 +22,8 @@ class Host(Value):
     """What this host can hold a container to, and what it is: filled in by daemon/assemble."""
 
     cpus: int = 1
+    processors: str = ""  # what is online, in the form of cpuset.cpus; "" when this is not known
+    nodes: str = ""
     machine: str = "x86_64"
     kernel: tuple[int, int] = (6, 1)
     memory: bool = True
@@ -91,9 +93,20 @@ def _check_cpu(h: HostConfig, here: Host) -> None:
         raise errors.Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < h.cpu_quota < 1000:
         raise errors.Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    for text, what in ((h.cpuset_cpus, "cpuset cpus"), (h.cpuset_mems, "cpuset mems")):
+    for text, what, kind, have in (
+        (h.cpuset_cpus, "cpuset cpus", "CPUs", here.processors), (h.cpuset_mems, "cpuset mems", "memory nodes",
+                                                                  here.nodes),
+    ):
         if text and not _is_cpuset(text):
             raise errors.Invalid(f"Invalid value {text} for {what}")
+        if text and have and not _members(text) <= _members(have):
+            raise errors.Invalid(f"Requested {kind} are not available - requested {text}, available: {have}")
+
+
+def _members(text: str) -> set[int]:
+    """"0-2,7" as numbers."""
+    ends = [part.partition("-") for part in text.split(",")]
+    return {n for low, _, high in ends for n in range(int(low), int(high or low) + 1)}
 
 
 def _is_cpuset(text: str) -> bool:

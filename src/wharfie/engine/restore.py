@@ -219,7 +219,7 @@ class Restore:
             if state.status in (states.REMOVING, states.DEAD):
                 state.status = states.DEAD
                 self._background.spawn(self._removal.auto_remove(live), f"removal of {live.id}")
-            elif state.status == states.EXITED and record.host_config.auto_remove:
+            elif state.status in (states.CREATED, states.EXITED) and record.host_config.auto_remove:
                 self._background.spawn(self._removal.auto_remove(live), f"auto-remove of {live.id}")
             elif state.status == states.EXITED and state.started_at and restart_policy.at_engine_start(
                 record.host_config.restart_policy, code=state.exit_code, stopped_by_user=record.stopped_by_user,
