@@ -103,3 +103,46 @@ def test_a_thousand_stopped_containers_are_loaded(daemon: Daemon) -> None:
     daemon.start()
     listed = daemon.client("ps", "-aq")
     assert len(listed.stdout.split()) == 1000
+
+
+def test_told_to_leave_while_it_starts(daemon: Daemon) -> None:
+    """At whatever moment: no socket, pid file or cgroup stays, and the next start works."""
+    before = set(os.listdir("/sys/fs/cgroup"))
+    for wait in (0.1, 0.2, 0.4, 0.6):
+        daemon.start(wait=False)
+        time.sleep(wait)
+        daemon.kill(signal.SIGTERM)
+        assert not os.path.exists(daemon.socket)
+        assert not os.path.exists(daemon.root / "pid")
+        assert {n for n in os.listdir("/sys/fs/cgroup") if n.startswith("wharfie")} <= before
+    daemon.start()
+
+
+def test_nobody_reads_the_greeting(daemon: Daemon) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        argv = ("--data-root", str(daemon.data), "--exec-root", str(daemon.run), "-H", daemon.host)
+        process = subprocess.Popen(daemon.inside(sys.executable, "-m", "wharfie.daemon", *argv), stdout=closed,
+                                   stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not daemon.answers():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_what_cannot_be_made_is_named(daemon: Daemon) -> None:
+    roots = ("--data-root", str(daemon.data), "--exec-root", str(daemon.run))
+    for argv, words in (
+        ((*roots, "--pidfile", "/no/such/pid"), "cannot write the pid file /no/such/pid: No such file or directory"),
+        (("--data-root", "/proc/x", "--exec-root", str(daemon.run)), "cannot make the data root /proc/x"),
+        (("--data-root", str(daemon.run), "--exec-root", str(daemon.run)), "two directories are needed"),
+        ((*roots, "--bip", "zz"), "invalid --bip 'zz': give a host's address and its prefix"),
+    ):
+        done = again(daemon, *argv)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Errno" not in done.stderr

@@ -82,10 +82,16 @@ def _run(told: config.Config, log: Log) -> int:
     if os.geteuid() != 0:
         raise errors.Denied("the engine needs root", action="use sudo; running without root comes later")
     os.umask(0o022)
+    signal.signal(signal.SIGTERM, _told_early)
+    data, run = paths.DataRoot(told.data_root), paths.RunRoot(told.exec_root)
+    if data.root == run.root:
+        raise errors.Invalid(f"--data-root and --exec-root are both {data.root}: two directories are needed")
     with ExitStack() as held:
-        os.makedirs(told.data_root, mode=0o700, exist_ok=True)
-        os.makedirs(told.exec_root, mode=0o711, exist_ok=True)
-        data, run = paths.DataRoot(told.data_root), paths.RunRoot(told.exec_root)
+        for root, mode, what in ((data.root, 0o700, "data"), (run.root, 0o711, "exec")):
+            try:
+                os.makedirs(root, mode=mode, exist_ok=True)
+            except OSError as error:
+                raise errors.Denied(f"cannot make the {what} root {root}: {error.strerror}") from error
         for path, what in ((data.lock, f"data root {data.root}"), (run.lock, f"exec root {run.root}")):
             held.callback(roots.claim(path, what, private=told.private).release)
         assemble.directories(told)
@@ -98,10 +104,24 @@ def _run(told: config.Config, log: Log) -> int:
         for host_name in told.hosts:
             if host_name.startswith("unix://"):
                 held.callback(_unlink, host_name.removeprefix("unix://"))
-        atomic.write(told.pidfile, f"{os.getpid()}\n".encode(), mode=0o644, durable=False)
+        _write_pid(told.pidfile)
         held.callback(_unlink, told.pidfile)
+        if told.private:
+            os.chdir("/")  # not to hold the directory of whoever happened to be the first
         asyncio.run(_serve(told, groups, sockets, log))
     return 0
+
+
+def _told_early(number: int, frame: object) -> None:
+    """SIGTERM before there is a loop that listens: leave by the way everything is given back."""
+    raise SystemExit(128 + number)
+
+
+def _write_pid(path: str) -> None:
+    try:
+        atomic.write(path, f"{os.getpid()}\n".encode(), mode=0o644, durable=False)
+    except OSError as error:
+        raise errors.Denied(f"cannot write the pid file {path}: {error.strerror}") from error
 
 
 async def _serve(told: config.Config, groups: host.Groups, sockets: list[socket], log: Log) -> None:
@@ -115,8 +135,7 @@ async def _serve(told: config.Config, groups: host.Groups, sockets: list[socket]
     await house.start()
     names = [listeners.describe(s) for s in sockets]
     servers = [await server.serve(house.handler, s, log=log) for s in sockets]
-    for line in greeting(names):
-        print(line, flush=True)
+    _greet(names)
     listeners.tell_ready()
     if told.private:
         await _until_lonely(house, stop)
@@ -144,6 +163,13 @@ async def _until_lonely(house: assemble.House, stop: asyncio.Event) -> None:
             await asyncio.wait_for(stop.wait(), 1.0)
         except TimeoutError:
             continue
+
+
+def _greet(names: list[str]) -> None:
+    try:
+        print("\n".join(greeting(names)), flush=True)
+    except OSError:
+        sys.stdout = None  # whoever read it has left; the engine stays, and nothing is flushed at its end
 
 
 def greeting(names: list[str]) -> list[str]:

@@ -15,7 +15,8 @@ def interface(text: str, what: str) -> IPv4Interface:
     try:
         made = IPv4Interface(text)
     except ValueError as error:
-        raise errors.Invalid(f"invalid {what} {text!r}: {error}", name=text) from error
+        raise errors.Invalid(f"invalid {what} {text!r}: give a host's address and its prefix, as in 172.20.0.1/16",
+                             name=text) from error
     if "/" not in text or made.network.prefixlen > 30 or made.ip in (made.network[0], made.network[-1]):
         raise errors.Invalid(f"invalid {what} {text!r}: give a host's address and its prefix, as in 172.20.0.1/16")
     return made
