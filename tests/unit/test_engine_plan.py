@@ -32,7 +32,10 @@ def test_binds() -> None:
 
 @pytest.mark.parametrize(
     "bind",
-    ["", ":", "/a:", "a:b", "/a:/", "/a:/x:zz", "/a:/x:ro,rw", "../a:/x", "/a:/x:ro:z", "v:/x:shared", "/a:/x:ro,ro", "/a\0:/x"],
+    [
+        "", ":", "/a:", "a:b", "/a:/", "/a:/x:zz", "/a:/x:ro,rw", "../a:/x", "/a:/x:ro:z", "v:/x:shared", "/a:/x:ro,ro",
+        "/a\0:/x",
+    ],
 )
 def test_bad_binds(bind: str) -> None:
     with pytest.raises(errors.Invalid):
