@@ -7,12 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE := $(VENV)/state
 
-.PHONY: try test lint unit kernel conformance exams soak bench clean host
+.PHONY: try test lint unit kernel conformance sample exams soak bench clean host
 
 try: $(VENV)/installed
 	@tools/need-root "run a container" && $(BIN)/wharfie run --rm wharfie/hello
 
-test: $(VENV)/dev host lint unit kernel conformance
+test: $(VENV)/dev host lint unit kernel conformance sample
 	@$(BIN)/python tests/inventory.py --against $(STATE)/inventory
 
 lint: $(VENV)/dev
@@ -26,12 +26,16 @@ kernel: $(VENV)/dev host
 	$(BIN)/python -m pytest -q tests/kernel tests/contracts
 
 conformance: $(VENV)/dev host
-	$(BIN)/python -m pytest -q tests/conformance
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/conformance
 
 # What tests need of the host, and how it looked before they ran.
 host: $(VENV)/dev
 	@tools/test-host
 	@mkdir -p $(STATE) && $(BIN)/python tests/inventory.py > $(STATE)/inventory
+
+# A minute of the long ones.
+sample: $(VENV)/dev host
+	WHARFIE_SOAK=sample $(BIN)/python -m pytest -q tests/soak
 
 exams: $(VENV)/dev host
 	tools/exams
