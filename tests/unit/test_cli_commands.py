@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli_engine import CONTAINER, Engine, environment
+from wharfie.base import errors
+from wharfie.cli import logs
 
 DOCKER = "/usr/local/bin/docker"
 WHARFIE = [sys.executable, "-c", "from wharfie.cli.main import main; main()"]
@@ -263,3 +265,42 @@ def test_the_service_unit(engine: Engine, tmp_path: Path) -> None:
         text = run(engine, "install", "service", "--print", "--", "--data-root", "/a b")[1]
     assert "Delegate=yes\nKillMode=process\n" in text
     assert f'ExecStart={sys.executable} -m wharfie.daemon --data-root "/a b"\n' in text
+
+
+def test_output_files_replace_files_only(engine: Engine, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    for target, words in (
+        (fifo, "no regular file"), (link, "no regular file"), (tmp_path, "is a directory"),
+        (tmp_path / "no/x", "no such file or directory"),
+    ):
+        code, _, err = run(engine, "save", "-o", str(target), "x")
+        assert (code, words in err) == (1, True), err
+    assert fifo.is_fifo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fifo", "link"]
+
+
+def test_instants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XYZ-2")
+    time.tzset()
+    try:
+        assert logs.instant("1970-01-02T00:00:00Z") == "86400.000000000"
+        for local in ("1970-01-02T02:00:00", "1970-01-02T02:00", "1970-01-02T02"):
+            assert logs.instant(local) == "86400.000000000"
+        assert logs.instant("1970-01-02") == "79200.000000000"
+        for bad in ("zz", "1970-13-01", "1970-01T", "1970-01-02T25:x"):
+            with pytest.raises(errors.Invalid, match="failed to parse"):
+                logs.instant(bad)
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+
+
+def test_the_flag_for_tracebacks(engine: Engine) -> None:
+    code, _, err = run(engine, "-D", "load", "-i", "/no/such/file")
+    assert "Traceback" in err
+    assert code == 1
+    code, _, err = run(engine, "load", "-i", "/no/such/file")
+    assert (code, err.strip()) == (1, "open /no/such/file: no such file or directory")

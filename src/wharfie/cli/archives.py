@@ -65,11 +65,15 @@ def receive(session: Session, call: calls.Call, target: str) -> None:
     for a terminal."""
     if not target and terminal.is_terminal(1):
         raise Exit(1, "cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    if target:
+        _check_output(target)
     answer = session.do(call)
     if not target:
         for piece in answer.pieces():
             streams.write_all(1, piece)
         return
+    # with links followed: what is renamed onto is the file itself
+    target = os.path.realpath(target)
     temporary = f"{target}.{os.getpid()}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -81,6 +85,17 @@ def receive(session: Session, call: calls.Call, target: str) -> None:
         raise
     finally:
         os.close(fd)
+
+
+def _check_output(target: str) -> None:
+    """Only a regular file may be there: a rename would put one in the place of /dev/null. Raises Exit."""
+    folder = os.path.dirname(os.path.abspath(target))
+    if not os.path.isdir(folder):
+        raise Exit(1, f"invalid output path: stat {folder}: no such file or directory")
+    if os.path.isdir(target):
+        raise Exit(1, f"invalid output path: {target} is a directory")
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise Exit(1, f"invalid output path: cannot write to {target}: it is no regular file")
 
 
 LOAD = Command("[OPTIONS]", "Load images from an archive or STDIN", flags.Table("""

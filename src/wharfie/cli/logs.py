@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from wharfie.base import errors, flags, frames, units, when
 from wharfie.client import calls
 
@@ -23,16 +25,28 @@ t timestamps bool   Show timestamps
 
 
 def instant(text: str) -> str:
-    """What the API takes for a time: seconds, from RFC 3339 or "42m ago" as "42m". Raises errors.Invalid."""
+    """What the API takes for a time: seconds, from RFC 3339 or "42m ago" as "42m". A time without a zone is the local
+    one, and its end may be left out. Raises errors.Invalid."""
     if not text or text.replace(".", "", 1).isdecimal():
         return text
     try:
         ns = when.now() - units.parse_duration(text)
     except errors.Invalid:
-        full = text if "T" in text or ":" in text else f"{text}T00:00:00"
-        zoned = full.endswith(("Z", "z")) or "+" in full[10:] or "-" in full[10:]
-        ns = when.parse_rfc3339(full if zoned else full + "Z")
+        ns = _absolute(text)
     return f"{ns // 10**9}.{ns % 10**9:09d}"
+
+
+def _absolute(text: str) -> int:
+    zoned = text.endswith(("Z", "z")) or "+" in text[10:] or "-" in text[10:]
+    try:
+        if zoned:
+            return when.parse_rfc3339(text)
+        date, _, clock = text.partition("T")
+        padded = ":".join([*clock.split(":"), "00", "00"][:3]) if clock else "00:00:00"
+        ns = when.parse_rfc3339(f"{date}T{padded}Z")
+        return ns + (int(time.mktime((*time.gmtime(ns // 10**9)[:8], -1))) - ns // 10**9) * 10**9
+    except (errors.Invalid, OverflowError):
+        raise errors.Invalid(f'failed to parse value as time or duration: "{text}"') from None
 
 
 def _logs(session: Session, parsed: flags.Parsed) -> int:

@@ -40,7 +40,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _guarded(argv: list[str]) -> int:
-    debug = "WHARFIE_DEBUG" in os.environ
     try:
         status = _run(argv)
         sys.stdout.flush()
@@ -54,7 +53,7 @@ def _guarded(argv: list[str]) -> int:
             # the reader of our output has gone; nothing more may be written at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return 141
-        if debug:
+        if "WHARFIE_DEBUG" in os.environ:
             raise
         _say(text_of(error))
         status = 1
@@ -82,8 +81,9 @@ def text_of(error: Exception) -> str:
 
     if isinstance(error, faults.EngineFault):
         return f"Error response from daemon: {error.message}"
-    if isinstance(error, OSError) and error.filename:
-        return f"open {error.filename}: {(error.strerror or str(error)).lower()}"
+    if isinstance(error, OSError):
+        where = f"open {error.filename}: " if error.filename else ""
+        return f"{where}{(error.strerror or str(error)).lower()}"
     return str(error)
 
 
@@ -150,6 +150,8 @@ def _globals(argv: list[str]) -> tuple[flags.Parsed, list[str]]:
     except flags.Bad as error:
         raise Exit(125, f"{error}\n\nUsage:  {PROGRAM} [OPTIONS] COMMAND [ARG...]\n\n"
                         f"Run '{PROGRAM} --help' for more information") from error
+    if given.on("debug"):
+        os.environ["WHARFIE_DEBUG"] = "1"
     if given.on("tls") or given.on("tlsverify"):
         os.environ["DOCKER_TLS"] = "1"
         if given.on("tlsverify"):

@@ -46,7 +46,8 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         if told.debug:
             traceback.print_exc()
-        log(f"fatal: {error}")
+        where = f"{error.filename}: " if error.filename else ""
+        log(f"fatal: {where}{error.strerror or error}")
     return 1
 
 
