@@ -26,10 +26,12 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["fsconfig", "mount"])
+@pytest.fixture(params=["fsconfig", "mount", "unasked"])
 def way(request: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "mount":
         monkeypatch.setattr(overlay, "_by_fsconfig", _old_kernel)
+    if request.param != "mount":
+        monkeypatch.setattr(overlay, "_ASK", request.param == "fsconfig")
     return str(request.param)
 
 

@@ -5,8 +5,8 @@ Directories are named to the kernel as /proc/self/fd/<n>: short enough for fscon
 
 Two ways lead to the mount. `fsconfig lowerdir+` (Linux 6.7 on), else mount(2) in a mount namespace that lives only as
 long as a throw-away thread, with open_tree(CLONE) to carry the mount out of it. Which one a kernel takes is found by
-trying: EINVAL is what an older one says to the first (to `lowerdir+`, or before 6.5 only at the end; and before 6.15 to
-id-mapped clones that are not attached anywhere).
+trying: EINVAL is what an older one says to the first (before 6.15 to id-mapped clones that are not attached anywhere).
+Kernels before 6.5 are not asked: each refusal would be a line in their log, at every start of a container.
 
 Index, redirect and metacopy are pinned off: a layer or an upper directory must mean the same on every host and to every
 reader (diff, commit, copy), whatever the kernel's build defaults are.
@@ -68,6 +68,19 @@ class Rootfs(Value):
         )
 
 
+def _release() -> tuple[int, int]:
+    """Major and minor of the running kernel; of one that calls itself something else, a new one's."""
+    words = os.uname().release.split(".")
+    try:
+        return int(words[0]), int(words[1])
+    except (ValueError, IndexError):
+        return _NEW_WAY
+
+
+_NEW_WAY = (6, 5)
+_ASK = _release() >= _NEW_WAY
+
+
 def mount(rootfs: Rootfs, userns_fd: int = -1) -> int:
     """The rootfs as a detached mount: an O_PATH fd, close-on-exec; when the last fd and the last place it is attached
     at are gone, so is the mount. `userns_fd` is the user namespace that realises `rootfs.idmap`.
@@ -83,19 +96,25 @@ def mount(rootfs: Rootfs, userns_fd: int = -1) -> int:
             return _single(rootfs.upper, rootfs.readonly, -1)
         if len(rootfs.lowers) == 1 and not rootfs.upper:  # overlay refuses one lower without an upper
             return _single(rootfs.lowers[0], True, mapped)
-        lowers, options = _named(rootfs, held, mapped)
-        try:
-            made = _by_fsconfig(lowers, options, userxattr=rootfs.userxattr)
-        except OSError as failed:
-            if failed.errno not in (errno.EINVAL, errno.ENOSYS):
-                raise
-            made = _by_mount(rootfs, mapped, failed)
+        made = _overlay(rootfs, held, mapped)
     finally:
         for fd in held:
             os.close(fd)
     if rootfs.readonly or not rootfs.upper:
         mounts.mount_setattr(made, "", set=mounts.MOUNT_ATTR_RDONLY)
     return made
+
+
+def _overlay(rootfs: Rootfs, held: list[int], mapped: int) -> int:
+    if not _ASK:
+        return _by_mount(rootfs, mapped, None)
+    lowers, options = _named(rootfs, held, mapped)
+    try:
+        return _by_fsconfig(lowers, options, userxattr=rootfs.userxattr)
+    except OSError as failed:
+        if failed.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        return _by_mount(rootfs, mapped, failed)
 
 
 def _triples(rows: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
@@ -155,7 +174,7 @@ def _by_fsconfig(lowers: list[str], options: _Options, *, userxattr: bool) -> in
         os.close(context)
 
 
-def _by_mount(rootfs: Rootfs, mapped: int, first: OSError) -> int:
+def _by_mount(rootfs: Rootfs, mapped: int, first: OSError | None) -> int:
     """The old way. The mount is made in a namespace of its own, so that not even a moment of it is seen on the host; a
     thread gives that namespace (unshare works on one thread) and takes it along when it ends. Nothing is forked: the
     engine, which may not fork, comes here too for stopped containers. When mount(2) finds the same fault, `first`, the
@@ -176,7 +195,7 @@ def _by_mount(rootfs: Rootfs, mapped: int, first: OSError) -> int:
     _thread.start_new_thread(work, ())
     done.acquire()
     _wait_gone(result[1])
-    if isinstance(result[0], OSError) and result[0].errno == errno.EINVAL:
+    if first is not None and isinstance(result[0], OSError) and result[0].errno == errno.EINVAL:
         raise first
     if isinstance(result[0], BaseException):
         raise result[0]
