@@ -202,7 +202,7 @@ def test_rm(cli: Cli, image: str) -> None:
     name = cli.background("-v", "/anon", image, "sleep", "100")
     volume = cli.inspect(name, "{{(index .Mounts 0).Name}}")
     said = cli.fails(1, "rm", name)
-    assert "running" in said
+    assert f'cannot remove container "/{name}": container is running' in said
     cli.ok("rm", "-fv", name)
     assert name not in cli.ok("ps", "-a", "--format", "{{.Names}}").split()
     assert volume not in cli.ok("volume", "ls", "-q").split()
@@ -215,7 +215,9 @@ def test_rm(cli: Cli, image: str) -> None:
 
 def test_top_and_stats(cli: Cli, image: str) -> None:
     name = cli.background(image, "sh", "-c", "sleep 100; true")
-    assert "sleep 100" in cli.ok("top", name)
+    shown_top = cli.ok("top", name)
+    assert "sleep 100" in shown_top
+    assert shown_top.splitlines()[1].startswith("root ")
     shown = json.loads(cli.ok("stats", "--no-stream", "--format", "{{json .}}", name))
     assert shown["Name"] == name
     assert shown["PIDs"] == "2"
@@ -254,6 +256,24 @@ def test_events(cli: Cli, image: str) -> None:
         "{{.Actor.Attributes.exitCode}} {{.Actor.Attributes.mark}}",
     )
     assert dies == "2 1"
+
+
+def test_events_of_volumes(cli: Cli, image: str) -> None:
+    since = str(time.time() - 0.001)
+    name = cli.name()
+    cli.run("run", "--rm", "-v", f"{name}:/d:ro", "-v", "/anonymous", image, "true")
+    until = str(time.time() + 0.5)
+    lines = cli.ok(
+        "events", "--since", since, "--until", until, "--filter", "type=volume", "--format",
+        '{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.destination}} {{index .Actor.Attributes "read/write"}}',
+    ).splitlines()
+    mine = [line.replace(f" {name}", "") for line in lines if name in line]
+    assert mine[0].split()[0] == "create"
+    assert mine[1].split() == ["mount", "/d", "false"]
+    assert mine[2].split()[0] == "unmount"
+    others = [line.split()[0] for line in lines if name not in line]
+    assert sorted(others) == ["create", "destroy", "mount", "unmount"]
+    cli.ok("volume", "rm", name)
 
 
 def test_events_live(cli: Cli, image: str) -> None:
