@@ -18,6 +18,7 @@ from .syscalls import (
     NR_PIDFD_GETFD,
     NR_PIDFD_OPEN,
     NR_PIDFD_SEND_SIGNAL,
+    NR_RT_SIGACTION,
     NR_SIGNALFD4,
     call,
     error,
@@ -167,6 +168,12 @@ def signal_fd(number: int) -> int:
     return call(NR_SIGNALFD4, -1, mask, len(mask), os.O_CLOEXEC | os.O_NONBLOCK)
 
 
+_LIBRARY_SIGNALS = (32, 33)
+_MASK_SIZE = 8
+# struct sigaction of the kernel: handler SIG_DFL, no flags, no restorer, empty mask
+_DEFAULT_ACTION = bytes(32)
+
+
 def reset_signals() -> None:
     """Every disposition to the default and nothing blocked: Python ignores SIGPIPE and SIGXFSZ, and execve keeps what
     is ignored or blocked."""
@@ -175,6 +182,9 @@ def reset_signals() -> None:
             _signal.signal(number, _signal.SIG_DFL)
         except (OSError, ValueError):
             pass  # SIGKILL, SIGSTOP and the two the C library keeps for itself
+    for number in _LIBRARY_SIGNALS:
+        # The library's sigaction refuses its own two, but whoever started us may have left them ignored.
+        call(NR_RT_SIGACTION, number, _DEFAULT_ACTION, None, _MASK_SIZE)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MACHINE = os.uname().machine
 _X86 = MACHINE == "x86_64"
 
+NR_RT_SIGACTION = 13 if _X86 else 134
 NR_CLONE = 56 if _X86 else 220
 NR_PIVOT_ROOT = 155 if _X86 else 41
 NR_CAPGET = 125 if _X86 else 90
