@@ -9,7 +9,6 @@ from wharfie.base import errors, flags
 from wharfie.client import calls, faults
 
 from . import create_flags, terminal
-from .attached import Stage, check_terminal
 from .command import Command, Exit
 from .create_body import Creation, build
 from .session import complain, say
@@ -37,12 +36,16 @@ def _run(session: Session, parsed: flags.Parsed) -> int:
     if parsed.on("detach") and parsed.all("attach"):
         raise Exit(1, "conflicting options: cannot specify both --attach and --detach")
     creation = _build(parsed, create_flags.RUN, detach=parsed.on("detach"))
-    if not parsed.on("detach"):
+    if creation.tty and not parsed.on("detach"):
+        from .attached import check_terminal
+
         check_terminal(stdin="stdin" in creation.streams, tty=creation.tty)
     if creation.tty and terminal.is_terminal(1):
         creation.body.setdefault("HostConfig", {})["ConsoleSize"] = list(terminal.size(1))
     keys = parsed.text("detach-keys")
     try:
+        if creation.streams and not parsed.on("detach"):
+            session.connection.meanwhile = _bring_stage
         identifier = _create(session, creation, parsed, _private(session))
         if parsed.on("detach") or not creation.streams:
             session.finish(calls.container_start(identifier, keys))
@@ -55,18 +58,23 @@ def _run(session: Session, parsed: flags.Parsed) -> int:
         raise Exit(125, error.message, helped=True) from error
 
 
+def _bring_stage() -> None:
+    """What is needed only afterwards is loaded while the engine creates the container."""
+    from . import attached  # noqa: F401
+
+
 def _attached_run(session: Session, creation: Creation, identifier: str, parsed: flags.Parsed) -> int:
     """Attach and wait are asked for before start, so that neither the first byte nor a quick exit is missed."""
     stdin = "stdin" in creation.streams
     keys = parsed.text("detach-keys")
-    stage = Stage(
-        session, identifier, tty=creation.tty, stdin=stdin, proxy=parsed.on("sig-proxy"), keys=keys
-    )
     stream, waiting = session.connection.fresh(), session.connection.fresh()
     stream.begin_hijack(calls.container_attach(
         identifier, stdin=stdin, stdout="stdout" in creation.streams, stderr="stderr" in creation.streams,
         detach_keys=keys))
     waiting.begin(calls.container_wait(identifier, "removed" if parsed.on("rm") else "next-exit"))
+    from .attached import Stage
+
+    stage = Stage(session, identifier, tty=creation.tty, stdin=stdin, proxy=parsed.on("sig-proxy"), keys=keys)
     sock, residue, _ = stream.hijacked()
     answer = waiting.answer().check()
     try:

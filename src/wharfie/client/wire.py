@@ -18,7 +18,7 @@ from .heads import MAX_HEAD, Body, Head, request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from .calls import Call
@@ -133,6 +133,8 @@ class Connection:
         self.held = bytearray()
         self._sock: Any = None
         self._asked = ""
+        # Done once, after the next call has been sent and before its answer is waited for.
+        self.meanwhile: Callable[[], None] | None = None
 
     def fresh(self) -> Connection:
         return Connection(self.endpoint, self.version)
@@ -170,6 +172,9 @@ class Connection:
         if call.body is not None:
             call = call.replace(headers=(*call.headers, ("Content-Type", "application/json")))
         self.begin(call)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         return self.answer()
 
     def _send(self, data: bytes) -> None:
