@@ -30,12 +30,14 @@ class Place:
         self.told: list[str] = []
         self.config, _ = config.load(["--data-root", f"{root}/data", "--exec-root", f"{root}/run"])
         self.house: assemble.House | None = None
+        self.groups: host.Groups | None = None
 
     async def open(self) -> assemble.House:
         assemble.directories(self.config)
-        groups = host.groups(self.config, "test" + os.path.basename(self.root)[-4:])
-        groups.make()
-        self.house = assemble.House(self.config, groups, self.told.append)
+        if self.groups is None:  # an engine that is opened again stays where it is
+            self.groups = host.groups(self.config, "test" + os.path.basename(self.root)[-4:])
+        self.groups.make()
+        self.house = assemble.House(self.config, self.groups, self.told.append)
         await self.house.start()
         return self.house
 
@@ -115,3 +117,5 @@ async def _play(scenario: Scenario, root: str) -> None:
         for record in house.containers.list():
             await house.containers.remove(record.id, force=True, volumes=True)
         await place.close()
+        if place.groups is not None:
+            place.groups.leave()
