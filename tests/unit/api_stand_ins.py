@@ -208,7 +208,7 @@ class Images:
             image.Removed(deleted=digest.Digest(IMAGE_ID), image=digest.Digest(IMAGE_ID)),
         ]
 
-    def load(self, stream: Any) -> list[image.Loaded]:
+    def load(self, stream: Any, *, wanted: Any = None) -> list[image.Loaded]:
         if self.raises is not None:
             raise self.raises
         self.got.append(("load", len(stream.read())))
@@ -218,7 +218,7 @@ class Images:
         self.got.append(("import", len(stream.read()), ref, changes, message))
         return self.image
 
-    def save(self, refs: list[str]) -> Iterator[bytes]:
+    def save(self, refs: list[str], wanted: Any = None) -> Iterator[bytes]:
         for ref in refs:
             self.get(ref)
         return (ref.encode() * 1000 for ref in refs)

@@ -54,11 +54,16 @@ def _fits(name: str, pattern: str) -> bool:
 
 async def inspect(call: Call) -> response.Response:
     found = await asyncio.to_thread(call.services.images.get, call.name)
+    if wanted := query.platform(call.request):
+        found.check_platform(wanted)
     return response.Json(shapes_image.inspect(found, call.version))
 
 
 async def history(call: Call) -> response.Response:
-    steps = await asyncio.to_thread(call.services.images.history, call.name)
+    images = call.services.images
+    if wanted := query.platform(call.request):
+        (await asyncio.to_thread(images.get, call.name)).check_platform(wanted)
+    steps = await asyncio.to_thread(images.history, call.name)
     return response.Json([shapes_image.history(step) for step in steps])
 
 
@@ -69,7 +74,7 @@ async def tag(call: Call) -> response.Response:
         raise errors.Invalid("invalid reference format")
     target = f"{repository}:{name}" if name else repository
     tagged = await asyncio.to_thread(call.services.images.tag, call.name, target)
-    _tell(call, "tag", tagged.id, target)
+    _tell(call, "tag", tagged.id, reference.Reference.parse(target).familiar())
     return response.Empty(201)
 
 
@@ -81,7 +86,7 @@ async def remove(call: Call) -> response.Response:
     )
     for step in gone:
         if step.untagged:
-            _tell(call, "untag", step.image, step.untagged)
+            _tell(call, "untag", step.image, str(step.image))
         elif step.deleted == step.image or not step.image:
             _tell(call, "delete", step.deleted, step.deleted)
     return response.Json([shapes_image.removal(step) for step in gone])
@@ -102,14 +107,16 @@ async def create(call: Call) -> response.Response:
     if source != "-":
         raise errors.Unsupported(f"import from {source}: only from standard input (-) in this version", name=source)
     repository, name = request.value("repo"), request.value("tag")
-    reference = f"{repository}:{name}" if repository and name else repository
+    target = f"{repository}:{name}" if repository and name else repository
     body = uploads.reading(request)
     said = request.value("platform") if call.version >= 32 else ""
     made = await asyncio.to_thread(
-        call.services.images.import_, body, reference, request.query.get("changes", []), request.value("message"),
+        call.services.images.import_, body, target, request.query.get("changes", []), request.value("message"),
         platform.Platform.parse(said) if said else None,
     )
-    _tell(call, "import", made.id, reference or made.id)
+    if target:
+        _tell(call, "tag", made.id, reference.Reference.parse(target).familiar())
+    _tell(call, "import", made.id, made.id)
     return _messages([{"status": str(made.id)}])
 
 
@@ -129,11 +136,12 @@ async def _pull(call: Call) -> response.Response:
 async def load(call: Call) -> response.Response:
     """What is wrong with an archive is said in the progress stream, whose status is 200 always: clients look there."""
     try:
-        loaded = await asyncio.to_thread(call.services.images.load, uploads.reading(call.request))
+        loaded = await asyncio.to_thread(
+            call.services.images.load, uploads.reading(call.request), wanted=query.platform(call.request))
     except (errors.Damaged, errors.Invalid, errors.Exhausted) as error:
         return _messages([{"errorDetail": {"message": faults.text(error)}, "error": faults.text(error)}])
     for one in loaded:
-        _tell(call, "load", one.id, one.reference or one.id)
+        _tell(call, "load", one.id, one.id)
     return _messages([{"stream": f"{one.message}\n"} for one in loaded])
 
 
@@ -143,7 +151,7 @@ async def save(call: Call) -> response.Response:
     names = [call.name] if call.name else [n for said in call.request.query.get("names", []) for n in said.split(",")]
     if not names:
         raise errors.Invalid("no image was named")
-    archive = await asyncio.to_thread(images.save, names)
+    archive = await asyncio.to_thread(images.save, names, query.platform(call.request))
     return response.Stream(uploads.pieces(archive), "application/x-tar")
 
 

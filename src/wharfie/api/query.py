@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from wharfie.base import errors, units, when
+from wharfie.oci import platform as platforms
 from wharfie.web import request as web
 
 Filters = dict[str, list[str]]
@@ -43,6 +44,19 @@ def instant(request: web.Request, name: str) -> int:
         raise errors.Invalid(f'invalid value for {name}: failed to parse "{said}" as a UNIX time')
     ns = int((fraction + "000000000")[:9])
     return int(whole) * 10**9 + (-ns if said[0] == "-" else ns)
+
+
+def platform(request: web.Request) -> platforms.Platform | None:
+    """`platform` as an OCI platform in JSON (API 1.48 on), None when absent. Raises Invalid."""
+    said = request.value("platform")
+    if not said:
+        return None
+    try:
+        found = msgspec.json.decode(said, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise errors.Invalid(f"failed to parse platform: {error}", name="platform") from error
+    words = [str(found.get(key) or "") for key in ("os", "architecture", "variant")]
+    return platforms.Platform.parse("/".join(w for w in words if w))
 
 
 def filters(request: web.Request, allowed: frozenset[str] | None = None) -> Filters:

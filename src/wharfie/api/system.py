@@ -88,7 +88,7 @@ async def events(call: Call) -> response.Response:
     request = call.request
     since, until = query.instant(request, "since"), query.instant(request, "until")
     if since and until and until < since:
-        raise errors.Invalid(f"`since` time ({since / 1e9:g}) cannot be after `until` time ({until / 1e9:g})")
+        raise errors.Invalid(f"`since` time ({since / 1e9:.9f}) cannot be after `until` time ({until / 1e9:.9f})")
     wanted = query.filters(request, _EVENT_FILTERS)
     return response.Stream(_lines(call.services.events.subscribe(since=since, until=until, filters=wanted)))
 

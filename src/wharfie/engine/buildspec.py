@@ -103,13 +103,17 @@ def _mounts(record: Container, parts: Parts) -> list[dict[str, Any]]:
     host = record.host_config
     taken = {m.destination for m in parts.planned}
     out = [_widened(m, host) for m in _base(host, parts.shm_size) if m["destination"] not in taken]
+    own: list[dict[str, Any]] = []
     if parts.use_init:
-        out.append({"destination": INIT, "type": "wharfie-init", "source": "wharfie-init"})
-    out += [
-        {"destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate"]}
+        own.append({"destination": INIT, "type": "wharfie-init", "source": "wharfie-init"})
+    writing = "ro" if host.readonly_rootfs else "rw"
+    own += [
+        {"destination": target, "type": "bind", "source": source, "options": ["rbind", writing, "rprivate"]}
         for target, source in parts.files if target not in taken
     ]
-    return out + [_planned(m) for m in parts.planned]
+    own += [_planned(m) for m in parts.planned]
+    # Parents first, ours among the user's: a volume on /etc must not hide /etc/hosts.
+    return out + sorted(own, key=lambda m: str(m["destination"]).count("/"))
 
 
 def _base(host: HostConfig, shm_size: int) -> list[dict[str, Any]]:

@@ -160,6 +160,7 @@ class Creation:
             raise errors.Invalid(error.message, name=one.driver, action=error.action) from error
         if not one.source:
             undo.callback(volumes.remove, volume.name, force=True)
+        if not one.source or one.anonymous:
             record.anonymous.append(volume.name)
         if one.copy:
             volumes.copy_up(volume, rootfs, one.destination)

@@ -36,6 +36,7 @@ class Planned(Value):
     driver_options: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     options: tuple[str, ...] = ()
+    anonymous: bool = False  # another container's, made for it alone: the last who has it takes it along
 
 
 def plan(config: Config, host: HostConfig, others: list[tuple[Container, bool]]) -> list[Planned]:
@@ -218,7 +219,7 @@ def _of_container(container: Container, readonly: bool) -> list[Planned]:
             continue
         source = m.name if m.type == VOLUME else m.source
         out.append(Planned(m.type, m.destination, source, readonly or not m.rw, m.mode, m.propagation, copy=False,
-                           driver=m.driver or "local"))
+                           driver=m.driver or "local", anonymous=bool(m.name) and m.name in container.anonymous))
     return out
 
 

@@ -68,9 +68,12 @@ class Provision:
         identity = self.identity(record, rootfs, record.config.user)
         use_init = host.init if host.init is not None else self._services.settings.init
         hostname = self.hostname(record)
+        planned = self._planned(record)
+        written = self._files(live, hostname)
         return buildspec.build(record, buildspec.Parts(
-            identity=identity, hostname=hostname, planned=tuple(self._planned(record)),
-            files=tuple(self._files(live, hostname).items()), joined=tuple(self.joined(record).items()),
+            identity=identity, hostname=hostname, planned=tuple(planned),
+            files=tuple((t, s) for t, s in written.items() if _has_place(t, planned)),
+            joined=tuple(self.joined(record).items()),
             devices=devices.gather(host), host=self._services.host, ulimits=self._services.settings.ulimits,
             use_init=bool(use_init) and host.pid_mode in ("", "private"), shm_size=defaults.SHM_SIZE,
         ))
@@ -131,6 +134,16 @@ class Provision:
                 search=host.dns_search or (), options=host.dns_options or (),
             ))
         return {"hosts": hosts, "hostname": files.hostname(hostname), "resolv.conf": resolv}
+
+
+def _has_place(target: str, planned: list[mounts.Planned]) -> bool:
+    """Whether `target` can be mounted upon: what the user mounts read-only above it must have it, for nobody can make
+    it there."""
+    above = [m for m in planned if target.startswith(m.destination + "/")]
+    if not above or not above[-1].readonly:
+        return True
+    deepest = above[-1]
+    return bool(deepest.source) and os.path.exists(deepest.source + target.removeprefix(deepest.destination))
 
 
 def _text(path: str) -> str:

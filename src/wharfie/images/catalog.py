@@ -110,7 +110,8 @@ class Catalog:
     def register(self, image_config: config.ImageConfig, image_manifest: digest.Digest, *, parent: str = "",
                  names: Iterable[reference.Reference] = ()) -> list[str]:
         """Enter an image whose blobs and layers are all there, and give it names; for each name the id of the image
-        that lost it, or "". An image that is there already keeps its row."""
+        that lost it, or "". An image that is there already keeps its row. Raises Invalid for a name that is no tag."""
+        names = [_nameable(ref) for ref in names]
         image_id = image_config.digest
         size = sum(self.store.layers.size(d) for d in image_config.diff_ids)
         statements: list[database.Statement] = [(
@@ -127,9 +128,9 @@ class Catalog:
         return replaced
 
     def tag(self, ref: reference.Reference, image_id: str) -> None:
-        """Give a name; whoever had it loses it."""
+        """Give a name; whoever had it loses it. Raises Invalid for a name that is no tag."""
         with self.lock:
-            self._write([_tagging(ref, image_id)])
+            self._write([_tagging(_nameable(ref), image_id)])
 
     def untag(self, ref: reference.Reference) -> None:
         """Take a name away. Idempotent."""
@@ -215,6 +216,13 @@ class Catalog:
                 self._configs.clear()
             self._configs[image_id] = found
         return found
+
+
+def _nameable(ref: reference.Reference) -> reference.Reference:
+    """The same; raises Invalid for one that would be taken for an image's id ever after."""
+    if ref.familiar_name() in digest.LENGTHS:
+        raise errors.Invalid("refusing to create an ambiguous tag using digest algorithm as name", name=ref.familiar())
+    return ref
 
 
 def _tagging(ref: reference.Reference, image_id: str) -> database.Statement:

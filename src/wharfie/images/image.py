@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from wharfie.base import errors
 from wharfie.base.value import Value
-from wharfie.oci import config, digest
+from wharfie.oci import config, digest, platform
 
 
 class Image(Value):
@@ -28,6 +29,12 @@ class Image(Value):
     def dangling(self) -> bool:
         """Whether it has no name left."""
         return not self.tags and not self.digests
+
+    def check_platform(self, wanted: platform.Platform | None) -> None:
+        """Raises NotFound when it is for another platform than is wanted: an image here is for one."""
+        if wanted is not None and not wanted.accepts(self.config.platform):
+            raise errors.NotFound(f"image with reference {next(iter(self.tags), self.id)} was found but does not "
+                                  f"provide the specified platform ({wanted})", name=str(wanted))
 
 
 class Loaded(Value):

@@ -92,16 +92,21 @@ class Images:
             ))
         return steps[::-1]
 
-    def load(self, stream: compression.Readable, progress: loading.Progress = loading.silent) -> Results:
-        """Load an archive of `docker save` or an OCI layout, plain or compressed. Raises Damaged, Invalid,
-        Exhausted; images that were whole before the error stay."""
-        return loading.load(self._catalog, stream, progress)
+    def load(self, stream: compression.Readable, progress: loading.Progress = loading.silent,
+             wanted: platform.Platform | None = None) -> Results:
+        """Load an archive of `docker save` or an OCI layout, plain or compressed; with `wanted` only images for that
+        platform will do. Raises Damaged, Invalid, Exhausted; images that were whole before the error stay."""
+        return loading.load(self._catalog, stream, progress, wanted)
 
-    def save(self, texts: Sequence[str]) -> Iterator[bytes]:
-        """An archive of these images. Raises NotFound and Invalid at once, before the first piece."""
+    def save(self, texts: Sequence[str], wanted: platform.Platform | None = None) -> Iterator[bytes]:
+        """An archive of these images, all for the platform `wanted`. Raises NotFound and Invalid at once, before the
+        first piece."""
         for text in texts:
             self.get(text) if ":" in text.rpartition("/")[2] or "@" in text else self._by_repository(text)
-        return saving.save(self._catalog, saving.choose(self._catalog, texts))
+        chosen = saving.choose(self._catalog, texts)
+        for one in chosen:
+            one.image.check_platform(wanted)
+        return saving.save(self._catalog, chosen)
 
     def import_(self, stream: compression.Readable, ref: str = "", changes: Sequence[str] = (), message: str = "",
                 made_for: platform.Platform | None = None) -> Image:

@@ -43,9 +43,10 @@ class Found(Value):
     names: tuple[reference.Reference, ...]
 
 
-def load(catalog: Catalog, stream: compression.Readable, progress: Progress = silent) -> list[Loaded]:
+def load(catalog: Catalog, stream: compression.Readable, progress: Progress = silent,
+         wanted: platform.Platform | None = None) -> list[Loaded]:
     """Load all images of an archive. Raises Damaged, Invalid (hostile layers), Exhausted; images that were whole
-    before the error stay, nothing else does."""
+    before the error stay, nothing else does. An image for another platform than `wanted` is Damaged."""
     members = Members(catalog)
     unpacked: set[digest.Digest] = set()
     try:
@@ -53,6 +54,9 @@ def load(catalog: Catalog, stream: compression.Readable, progress: Progress = si
         found = list(_docker(members) if members.has("manifest.json") else _oci(members))
         if not found:
             raise errors.Damaged("image archive: there is no image in it")
+        for image in found:
+            if wanted is not None and not wanted.accepts(image.config.platform):
+                raise errors.Damaged(f"image archive: no image for {wanted} in it, only for {image.config.platform}")
         loaded: list[Loaded] = []
         for image in found:
             loaded += _enter(catalog, members, image, unpacked, progress)
