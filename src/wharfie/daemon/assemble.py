@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 from wharfie.api import app, call
 from wharfie.base import paths
@@ -70,11 +71,14 @@ class House:
         tune()
 
     async def stop(self) -> None:
-        """Leave everything that lives to itself."""
-        await self.containers.close()
-        await self._forks.close()
-        await self._networks.close()
-        self._state.close()
+        """Leave everything that lives to itself; also after a start that has failed. A step that fails does not keep
+        the next from being done."""
+        self._groups.inhabited = self.containers.alive() > 0
+        async with AsyncExitStack() as held:
+            held.callback(self._state.close)
+            held.push_async_callback(self._networks.close)
+            held.push_async_callback(self._forks.close)
+            held.push_async_callback(self.containers.close)
 
 
 def directories(config: Config) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import select
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,33 +15,64 @@ from wharfie.kernel import caps, cgroups, walk
 from .config import Config
 
 GROUPS = ("engine", "shims", "containers")
+LEAVE_SECONDS = 1.0
+_PAUSE_SECONDS = 0.005
+_MARK = "trusted.wharfie"  # on a directory above the base: an engine has made it, and the last one takes it along
 
 
 class Groups:
     """The three cgroups of an engine: itself, its shims, its containers. `base` is their common parent; `usable` is
-    false where this host has none that could be written, and `why` says so."""
+    false where this host has none that could be written, and `why` says so. `inhabited` is for the engine to set when
+    containers live on without it."""
 
     def __init__(self, base: str, layout: cgroups.Layout) -> None:
         self.base = base
         self.layout = layout
         self.usable = layout.mode != "none"
         self.why = "" if self.usable else "this host has no control groups: no limit can be kept"
+        self.inhabited = False
 
     def make(self) -> None:
         """Create them and move this process into its own, unless it is a service of systemd on v2: that finds what a
-        service writes to the journal by its cgroup. Call it while there is one thread only."""
+        service writes to the journal by its cgroup. What a killed engine or zygote left in them is removed. Call it
+        while there is one thread only."""
         if not self.usable:
             return
         try:
-            for name in GROUPS:
-                cgroups.Cgroup(f"{self.base}/{name}", self.layout).create()
+            for name in ("engine", "shims"):
+                self._group(name).prune()
+            try:
+                self._create()
+            except FileNotFoundError:  # another engine has just taken the common parent along
+                self._create()
             if not self._is_service():
-                cgroups.Cgroup(f"{self.base}/engine", self.layout).join(os.getpid())
+                self._group("engine").join(os.getpid())
             if self.layout.mode == "v2":  # a root group that only this process lived in passes controllers down now
-                cgroups.Cgroup(self.containers, self.layout).create()
+                self._group("containers").create()
         except OSError as error:
+            self.leave()
             self.usable = False
             self.why = f"control groups cannot be used ({error}): no limit can be kept"
+
+    def _create(self) -> None:
+        lacking = [d for group in self._above() for d in group.directories if not os.path.isdir(d)]
+        try:
+            for name in GROUPS:
+                self._group(name).create()
+        finally:
+            for directory in lacking:
+                _mark(directory)
+
+    def _group(self, name: str) -> cgroups.Cgroup:
+        return cgroups.Cgroup(f"{self.base}/{name}", self.layout)
+
+    def _above(self) -> list[cgroups.Cgroup]:
+        """The groups above the base, the deepest first; not the root."""
+        above, path = [], os.path.dirname(self.base)
+        while path != "/":
+            above.append(cgroups.Cgroup(path, self.layout))
+            path = os.path.dirname(path)
+        return above
 
     def _is_service(self) -> bool:
         """systemd.exec(5), SYSTEMD_EXEC_PID: this process is the one that systemd has executed."""
@@ -47,18 +80,44 @@ class Groups:
         return executed and self.layout.mode == "v2" and self.layout.v2_own.endswith(".service")
 
     def leave(self) -> None:
-        """At a clean end: go back to where this process came from, and remove the groups if nobody is in them."""
+        """At the end: go back to where this process came from, and remove the groups if nobody is in them, and the
+        groups above them that an engine has made. Zygote and shims that are just ending are waited for, LEAVE_SECONDS
+        at most, unless containers live on."""
         if not self.usable:
             return
         for mount, own in [(h.mount, h.own) for h in self.layout.v1] + [(self.layout.v2, self.layout.v2_own)]:
             if mount:
-                _write_pid(f"{mount}{own.rstrip('/')}/cgroup.procs")
-        for path in (*(f"{self.base}/{name}" for name in GROUPS), self.base):
-            for directory in cgroups.Cgroup(path, self.layout).directories:
-                try:
-                    os.rmdir(directory)
-                except OSError:
-                    pass  # somebody lives there, or it is gone
+                _go_back(mount, own)
+        inhabited = self.inhabited or self._group("containers").populated()
+        limit = time.monotonic() + (0 if inhabited else LEAVE_SECONDS)
+        self._wait(limit)
+        for name in GROUPS[:2] if inhabited else GROUPS:  # a group of a container may be empty and about to be entered
+            self._group(name).prune(max(0.0, limit - time.monotonic()))
+        for directory in cgroups.Cgroup(self.base, self.layout).directories:
+            _rmdir(directory)
+        for group in self._above():
+            for directory in group.directories:
+                if _is_marked(directory):
+                    _rmdir(directory)
+
+    def _wait(self, limit: float) -> None:
+        """Until no other process is in the groups, or `limit` (monotonic) is over."""
+        base = cgroups.Cgroup(self.base, self.layout)
+        while (pids := [pid for pid in base.pids() if pid != os.getpid()]) and time.monotonic() < limit:
+            poll, fds = select.poll(), []
+            try:
+                for pid in pids:
+                    try:
+                        fds.append(os.pidfd_open(pid))
+                    except OSError:
+                        continue  # it has gone meanwhile
+                    poll.register(fds[-1], select.POLLIN)
+                if fds:
+                    poll.poll(max(0.0, limit - time.monotonic()) * 1000)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+            time.sleep(_PAUSE_SECONDS)  # the dead leave their group a moment after they are said to be dead
 
     @property
     def containers(self) -> str:
@@ -95,12 +154,41 @@ class Groups:
                 log(f"the cgroup of the gone container {name[:12]} could not be removed: {error}")
 
 
-def _write_pid(path: str) -> None:
+def _go_back(mount: str, own: str) -> None:
+    """This process into the group `own` of a hierarchy, or into the nearest above it when that is gone."""
+    at = own.rstrip("/")
+    while True:
+        try:
+            with open(f"{mount}{at}/cgroup.procs", "w", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+            return
+        except FileNotFoundError:
+            if not at:
+                return
+        except OSError:
+            return  # we stay, and so does our directory
+        at = at.rpartition("/")[0]
+
+
+def _mark(directory: str) -> None:
     try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(str(os.getpid()))
+        os.setxattr(directory, _MARK, b"made")
     except OSError:
-        pass  # the group we came from is gone: we stay, and so does our directory
+        pass  # not made after all, or no such attributes here: it will stay
+
+
+def _is_marked(directory: str) -> bool:
+    try:
+        return os.getxattr(directory, _MARK) == b"made"
+    except OSError:
+        return False
+
+
+def _rmdir(directory: str) -> None:
+    try:
+        os.rmdir(directory)
+    except OSError:
+        pass  # somebody lives there, or it is gone
 
 
 def groups(config: Config, instance: str) -> Groups:

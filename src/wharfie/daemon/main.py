@@ -133,7 +133,23 @@ async def _serve(told: config.Config, groups: host.Groups, sockets: list[socket]
     # Threads only wait, for disks mostly: a few containers whose storage hangs must not use them up.
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="engine"))
     house = assemble.House(told, groups, log)
-    await house.start()
+    try:
+        await house.start()
+        await _listen(told, house, sockets, stop, log)
+    except BaseException:
+        try:
+            await house.stop()
+        except Exception as error:  # the first error is the one that says what is wrong
+            log(f"warning: not everything could be given back: {error}")
+        raise
+    await house.stop()
+    log("debug: left; containers run on")
+
+
+async def _listen(
+    told: config.Config, house: assemble.House, sockets: list[socket], stop: asyncio.Event, log: Log
+) -> None:
+    """Serve until the word to leave, or until a private engine is lonely."""
     names = [listeners.describe(s) for s in sockets]
     servers = [await server.serve(house.handler, s, log=log) for s in sockets]
     _greet(names)
@@ -148,8 +164,6 @@ async def _serve(told: config.Config, groups: host.Groups, sockets: list[socket]
     for one in servers:
         await one.wait_idle(_DRAIN_SECONDS)
         one.abort()
-    await house.stop()
-    log("debug: left; containers run on")
 
 
 async def _until_lonely(house: assemble.House, stop: asyncio.Event) -> None:

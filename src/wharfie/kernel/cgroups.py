@@ -286,6 +286,18 @@ class Cgroup:
             for one in reversed(_tree(directory)):
                 _rmdir(one, limit)
 
+    def prune(self, patience: float = 0.0) -> bool:
+        """Remove what nobody is in of the group and of groups made below it; whether nothing is left of it now. What is
+        in use is tried again for `patience` seconds, all together."""
+        limit, all_gone = time.monotonic() + patience, True
+        for directory in self.directories:
+            for one in reversed(_tree(directory)):
+                try:
+                    _rmdir(one, limit)
+                except OSError:
+                    all_gone = False
+        return all_gone
+
 
 def _tree(directory: str) -> list[str]:
     """A group's directory and those below it, parents first; nothing when it is gone. A cgroup's link count says how
