@@ -11,20 +11,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests import inventory
 from tests.hosts import IMAGE, Daemon, busybox_files, tar_of
+from tests.inventory import cgroups_of as left
 from tests.kernel.kernel_cell import in_child
 from wharfie.base.paths import DataRoot
 from wharfie.daemon import host
 from wharfie.kernel import cgroups
 
 pytestmark = pytest.mark.needs("root")
-_NOT_CGROUPS = [f for f in inventory.Inventory._fields_ if f != "cgroups"]
-
-
-def left(*words: str) -> list[str]:
-    """The directories of every hierarchy with one of the words in them."""
-    return sorted(inventory.take(without=_NOT_CGROUPS).only(*words).cgroups)
 
 
 def sleeper(seconds: float, group: cgroups.Cgroup) -> int:

@@ -13,7 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests import inventory
 from tests.hosts import Daemon
+from wharfie.base.paths import DataRoot
 from wharfie.engine import model
 from wharfie.storage import database
 
@@ -107,15 +109,23 @@ def test_a_thousand_stopped_containers_are_loaded(daemon: Daemon) -> None:
 
 def test_told_to_leave_while_it_starts(daemon: Daemon) -> None:
     """At whatever moment: no socket, pid file or cgroup stays, and the next start works."""
-    before = set(os.listdir("/sys/fs/cgroup"))
+    name = DataRoot(str(daemon.data)).instance
     for wait in (0.1, 0.2, 0.4, 0.6):
         daemon.start(wait=False)
         time.sleep(wait)
         daemon.kill(signal.SIGTERM)
         assert not os.path.exists(daemon.socket)
         assert not os.path.exists(daemon.root / "pid")
-        assert {n for n in os.listdir("/sys/fs/cgroup") if n.startswith("wharfie")} <= before
+        assert inventory.cgroups_of(name) == []
     daemon.start()
+
+
+def test_a_zygote_killed_in_its_rehearsal_leaves_no_stage(daemon: Daemon) -> None:
+    stage = daemon.run / ".rehearsal-99"
+    stage.mkdir(parents=True)
+    (stage / "hosts").touch()
+    daemon.start()
+    assert [n for n in os.listdir(daemon.run) if "rehearsal" in n] == []
 
 
 def test_nobody_reads_the_greeting(daemon: Daemon) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .title import Title
 
 ROUNDS = 12  # the interpreter specialises after eight
+_PREFIX = ".rehearsal-"
 
 
 class _Understudy:
@@ -69,16 +70,31 @@ def _clear(shim: Shim, ours: _socket.socket) -> None:
 
 def play(run_root: str, title: Title) -> None:
     """Rehearse below `run_root`. Raises OSError."""
-    directory = f"{run_root}/.rehearsal-{os.getpid()}"
+    sweep(run_root)
+    directory = f"{run_root}/{_PREFIX}{os.getpid()}"
     os.mkdir(directory, 0o700)
     try:
         drill.try_play(directory)
         for _ in range(ROUNDS):
             _play_once(directory, title)
     finally:
-        for name in os.listdir(directory):
-            os.unlink(f"{directory}/{name}")
-        os.rmdir(directory)
+        _remove(directory)
+
+
+def sweep(run_root: str) -> None:
+    """Remove the stages of zygotes that were killed while they rehearsed: a run root has one zygote at a time."""
+    for name in os.listdir(run_root):
+        if name.startswith(_PREFIX):
+            try:
+                _remove(f"{run_root}/{name}")
+            except OSError:
+                pass  # its zygote is only just ending, and removes it itself or is found dead the next time
+
+
+def _remove(directory: str) -> None:
+    for name in os.listdir(directory):
+        os.unlink(f"{directory}/{name}")
+    os.rmdir(directory)
 
 
 def _play_once(directory: str, title: Title) -> None:
