@@ -232,12 +232,19 @@ class Events:
     def publish(self, *args: Any) -> None:
         self.published.append(args)
 
-    async def subscribe(self, *, since: int = 0, until: int = 0, filters: Any = None) -> AsyncIterator[model.Event]:
+    def subscribe(self, *, since: int = 0, until: int = 0, filters: Any = None) -> Followed:
         self.asked = {"since": since, "until": until, "filters": filters}
+        return Followed()
+
+
+class Followed:
+    async def __aiter__(self) -> AsyncIterator[model.Event]:
         for action in ("create", "start"):
             yield model.Event(
                 type="container", action=action, actor_id="c1", attributes={"image": "img"}, time=5 * 10**9 + 7
             )
+
+    def leave(self) -> None: ...
 
 
 class Networks:

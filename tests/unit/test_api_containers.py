@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from tests.unit.api_stand_ins import IMAGE_ID, Engine
-from wharfie.api import shapes_container, transfer
+from wharfie.api import call, shapes_container, streams, transfer
 from wharfie.base import errors, frames, when
 from wharfie.engine import model
 from wharfie.logs import encode
+from wharfie.web import request as web
+from wharfie.web import response
 
 
 @pytest.fixture
@@ -432,6 +437,24 @@ def test_logs_follow_to_the_end(engine: Engine) -> None:
     write_log(record, [(1, 3, b"last\n")])
     engine.loop.call_soon_threadsafe(engine.containers.futures[-1].set_result, model.WaitResult(code=0, error=""))
     assert split(got.read()) == [(1, b"last\n")]
+
+
+def test_logs_whose_client_leaves_before_the_first_byte_watch_nobody(engine: Engine) -> None:
+    ref = engine.made()
+    write_log(running(engine, ref), [(1, 1, b"line\n")])
+
+    async def left() -> bool:
+        asked = web.Request("GET", f"/containers/{ref}/logs?stdout=1&follow=1", {}, None)  # type: ignore[arg-type]
+        services = SimpleNamespace(containers=engine.containers)
+        answer = await streams.logs(call.Call(services, asked, 50, ref))  # type: ignore[arg-type]
+        assert isinstance(answer, response.Stream)
+        assert answer.unread is not None
+        answer.unread()
+        return engine.containers.futures[-1].cancelled()
+
+    before = len(os.listdir("/proc/self/fd"))
+    assert asyncio.run_coroutine_threadsafe(left(), engine.loop).result(5)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_slow_reader_of_a_long_log_holds_no_memory(engine: Engine) -> None:

@@ -157,7 +157,9 @@ def test_events_history_filters_and_followers(tmp_path: object) -> None:
         told.publish("container", "start", "a" * 64, {})
         told.publish("container", "die", "a" * 64, {})
         assert (await anext(live)).action == "die"
-        await live.aclose()  # type: ignore[attr-defined]
+        await live.aclose()
+        assert not told._followers
+        told.subscribe().leave()  # a client that left before its first event
         assert not told._followers
         until = told.subscribe(until=when.now() + 50_000_000)
         assert [e async for e in until] == []

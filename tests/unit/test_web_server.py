@@ -22,6 +22,7 @@ class Seen:
     def __init__(self) -> None:
         self.left = asyncio.Event()
         self.closed = asyncio.Event()
+        self.unread = asyncio.Event()
         self.residue = b""
         self.calls = 0
 
@@ -67,6 +68,9 @@ def make_handler(seen: Seen) -> connection.Handler:
                 return response.Json({"q": req.query, "raw": req.raw_path, "flag": req.flag("a"), "uid": req.peer.uid})
             case "/ticks":
                 return response.Stream(ticks())
+            case "/late":
+                await req.until_disconnected(asyncio.sleep(5))
+                return response.Stream(ticks(), unread=seen.unread.set)
             case "/three":
                 return response.Stream(three(), "text/plain")
             case "/wait":
@@ -267,6 +271,18 @@ def test_a_stream_is_closed_when_the_client_leaves() -> None:
         await reader.readuntil(b"tick\n")
         writer.transport.abort()
         await asyncio.wait_for(seen.closed.wait(), 2)
+
+    drive(client)
+
+
+def test_a_stream_whose_client_left_before_its_first_byte_gives_back_what_it_holds() -> None:
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+        writer.write(b"GET /late HTTP/1.1\r\n" + H + b"\r\n")
+        while not seen.calls:
+            await asyncio.sleep(0.001)
+        writer.transport.abort()
+        await asyncio.wait_for(seen.unread.wait(), 2)
+        assert not seen.closed.is_set()
 
     drive(client)
 

@@ -120,7 +120,7 @@ async def wait(call: Call) -> response.Response:
         finally:
             future.cancel()
 
-    return response.Stream(pieces())
+    return response.Stream(pieces(), unread=future.cancel)
 
 
 def _waited(result: Any) -> _Waited:

@@ -77,7 +77,14 @@ async def logs(call: Call) -> response.Response:
     follow = request.flag("follow") and record.state.running
     ended = containers.watch(record.id, "not-running") if follow else None
     source = reader.Reader(record.log_path, tail=_tail(request.value("tail")))
-    return response.Stream(_pieces(source, rendering, ended), stream_type(tty=tty, version=call.version))
+
+    def unread() -> None:
+        source.close()
+        if ended is not None:
+            ended.cancel()
+
+    pieces = _pieces(source, rendering, ended)
+    return response.Stream(pieces, stream_type(tty=tty, version=call.version), unread=unread)
 
 
 def _tail(said: str) -> int | None:

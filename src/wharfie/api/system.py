@@ -90,7 +90,8 @@ async def events(call: Call) -> response.Response:
     if since and until and until < since:
         raise errors.Invalid(f"`since` time ({since / 1e9:.9f}) cannot be after `until` time ({until / 1e9:.9f})")
     wanted = query.filters(request, _EVENT_FILTERS)
-    return response.Stream(_lines(call.services.events.subscribe(since=since, until=until, filters=wanted)))
+    source = call.services.events.subscribe(since=since, until=until, filters=wanted)
+    return response.Stream(_lines(source), unread=source.leave)
 
 
 async def _lines(source: AsyncIterator[model.Event]) -> AsyncIterator[bytes]:

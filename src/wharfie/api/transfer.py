@@ -48,7 +48,7 @@ async def archive_get(call: Call) -> response.Response:
     call.services.events.publish("container", "archive-path", record.id, {
         **(record.config.labels or {}), "image": record.config.image, "name": record.name,
     })
-    return response.Stream(uploads.pieces(source.archive()), _TAR, headers=_headers(source.found))
+    return response.Stream(uploads.pieces(source.archive()), _TAR, headers=_headers(source.found), unread=source.close)
 
 
 async def archive_put(call: Call) -> response.Response:

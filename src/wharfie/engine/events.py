@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -61,7 +61,7 @@ class Events:
 
     def subscribe(
         self, *, since: int = 0, until: int = 0, filters: Mapping[str, list[str]] | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> Follower:
         """Events from `since` (ns; 0: from now on) to `until` (ns; 0: for ever). Subscribed when this call returns.
         Filters as Docker's: type, event, container, image, volume, network, label, scope, daemon; words of one filter
         are alternatives, different filters must all fit. A follower that does not read loses its oldest events."""
@@ -74,7 +74,7 @@ class Events:
             self._followers.add(follower)
         else:
             follower.end()
-        return follower.run()
+        return follower
 
     def leave(self, follower: Follower) -> None:
         self._followers.discard(follower)
@@ -122,24 +122,36 @@ class Follower:
         self._queue.append(None)
         self._wake.set()
 
-    async def run(self) -> AsyncIterator[Event]:
-        try:
-            while True:
-                while self._queue:
-                    event = self._queue.popleft()
-                    if event is None or (self._until and event.time > self._until):
-                        return
-                    yield event
-                self._wake.clear()
-                left = (self._until - when.now()) / 1e9 if self._until else None
-                if left is not None and left <= 0:
-                    return
-                try:
-                    await asyncio.wait_for(self._wake.wait(), left)
-                except TimeoutError:
-                    return
-        finally:
-            self._events.leave(self)
+    def leave(self) -> None:
+        """No more events. Needed of one that was never asked for its first, too. Idempotent."""
+        self._events.leave(self)
+
+    async def aclose(self) -> None:
+        """`leave`, as closers of iterators call it."""
+        self.leave()
+
+    def __aiter__(self) -> Follower:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._next()
+        if event is None or (self._until and event.time > self._until):
+            self.leave()
+            raise StopAsyncIteration
+        return event
+
+    async def _next(self) -> Event | None:
+        """None at the end of the time."""
+        while not self._queue:
+            self._wake.clear()
+            left = (self._until - when.now()) / 1e9 if self._until else None
+            if left is not None and left <= 0:
+                return None
+            try:
+                await asyncio.wait_for(self._wake.wait(), left)
+            except TimeoutError:
+                return None
+        return self._queue.popleft()
 
 
 def fits(event: Event, filters: Mapping[str, list[str]]) -> bool:

@@ -73,10 +73,12 @@ async def send(connection: Line, answer: Response, request: heads.Head, keep: bo
 async def _stream(connection: Line, answer: Stream, request: heads.Head, keep: bool, silent: bool) -> bool:
     chunked = request.version == "1.1"
     keep = keep and chunked
+    unread = answer.unread
     try:
         await connection.write(head(answer, None, keep_alive=keep, chunked=chunked))
         if silent or not connection.streaming():
             return keep and silent
+        unread = None
         async for piece in answer.pieces:
             if piece:
                 await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
@@ -87,6 +89,8 @@ async def _stream(connection: Line, answer: Stream, request: heads.Head, keep: b
         close = getattr(answer.pieces, "aclose", None)
         if close is not None:
             await close()
+        if unread is not None:
+            unread()
 
 
 async def _file(connection: Line, answer: File, keep: bool, silent: bool) -> None:

@@ -58,15 +58,18 @@ class Empty(Response):
 class Stream(Response):
     """A body that is made while it is sent, chunked, with back-pressure. When the client leaves, the iterator is
     cancelled at its await and closed. The head is sent at once, before the first piece. An exception out of the
-    iterator ends the connection without the last chunk, so that the client sees a cut."""
+    iterator ends the connection without the last chunk, so that the client sees a cut. `unread` is called when the
+    first piece was never asked for (the client left before, or wanted the head only): closing a generator that has not
+    begun runs nothing of it, its `finally` neither."""
 
     def __init__(
         self, pieces: AsyncIterator[bytes], content_type: str = "application/json", status: int = 200,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None, *, unread: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(status, headers)
         self.pieces = pieces
         self.content_type = content_type
+        self.unread = unread
 
 
 class File(Response):
