@@ -68,7 +68,7 @@ def diff(before: Inventory, after: Inventory) -> list[str]:
 
 
 def settled(
-    before: Inventory, directories: Iterable[str] = (), *, seconds: float = 5.0, words: Sequence[str] = (),
+    before: Inventory, directories: Iterable[str] = (), *, seconds: float = 10.0, words: Sequence[str] = (),
     without: Sequence[str] = (), came_only: bool = False,
 ) -> list[str]:
     """The difference once it is empty, or after `seconds`: namespaces, and the links in them, die a little later than

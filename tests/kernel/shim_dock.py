@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -36,15 +37,19 @@ def make_root(where: str) -> str:
     return where
 
 
+_numbers = itertools.count(1)
+
+
 class Dock:
-    """One run root and one zygote."""
+    """One run root, one zygote, and a cgroup of its own for the containers."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.run = paths.RunRoot(f"{directory}/run")
         os.makedirs(self.run.containers)
         self.root = make_root(f"{directory}/root")
-        self.cgroups = f"/wharfie-test-{os.getpid()}"
+        self.cgroups = f"/wharfie-test-{os.getpid()}-{next(_numbers)}"
+        self.boxes: list[Box] = []
         self._next = 0
         self.zygote = zygote.launch(self.run.root, cgroup_procs=[])
 
@@ -69,11 +74,19 @@ class Dock:
         return Box(self, **launch)
 
     def close(self) -> None:
+        """End what a failed test has left, wait for the last shims, and leave nothing."""
         self.zygote.close()
+        limit = time.monotonic() + PATIENCE / 2
+        for box in self.boxes:
+            try:
+                wait(box.pidfd, max(0.0, limit - time.monotonic()))
+            except TimeoutError:
+                box.kill_shim()
         for name in os.listdir(self.run.containers):
             self.fork_undertaker(f"{self.run.containers}/{name}")
-        with contextlib.suppress(OSError):
-            cgroups.Cgroup(self.cgroups).delete()
+        group = cgroups.Cgroup(self.cgroups)
+        group.delete()
+        assert not group.exists()
 
     def fork_undertaker(self, directory: str) -> None:
         """Bury, and wait for it."""
@@ -117,6 +130,7 @@ class Box:
         self.sock = mine
         self.pid, self.pidfd = dock.fork(wire.KIND_SHIM, self.home.root, [theirs.fileno()])
         theirs.close()
+        dock.boxes.append(self)
         self.hello = self.receive()[0]
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import select
 import signal
 import time
 
@@ -35,7 +38,7 @@ def box(dock):
 def test_top_of_longer_command_lines_than_an_answer_holds(box):
     for _ in range(5):
         box.exec("sh", "-c", "sleep 100; : " + "\u00e9" * 20_000)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + shim_dock.PATIENCE
     while True:  # a shell's child has the shell's own command line until it has executed sleep
         rows = box.ask("top", args="-o pid,args")[0]["processes"]
         if sum("sleep 100; :" in command for _, command in rows) == 5:
@@ -79,11 +82,9 @@ def test_a_container_that_stops_who_joins_holds_up_nobody_else(dock):
 def test_a_maker_that_dies_leaves_no_zombie_in_the_container(dock):
     """The joiner it made ends by itself; it has to be reaped, or the container's init could never end."""
     box = dock.container()
-    box.run("sh", "-c", STOPPER)
-    _ask_for_exec(box, 1001)
-    time.sleep(0.5)
-    for pid in _children(box.pid):
-        if _name(pid) == b"wharfie-maker" and _namespaced(pid) == 1:
+    init = box.run("sh", "-c", STOPPER)["pid"]
+    for pid in _makers_of_stopped_joiners(box, init):
+        with contextlib.suppress(ProcessLookupError):
             fd = os.pidfd_open(pid)
             signal.pidfd_send_signal(fd, signal.SIGKILL)
             os.close(fd)
@@ -92,30 +93,59 @@ def test_a_maker_that_dies_leaves_no_zombie_in_the_container(dock):
     box.gone()
 
 
+def _makers_of_stopped_joiners(box, init: int) -> list[int]:
+    """Ask for execs until the container has stopped one before it became the program: the makers that wait for it."""
+    limit = time.monotonic() + 2 * shim_dock.PATIENCE
+    for number in itertools.count(1001):
+        _ask_for_exec(box, number)
+        before: list[int] = []
+        while not select.select([box.sock], [], [], 0.05)[0]:
+            family = _children(box.pid)
+            makers = [pid for pid in family if _name(pid) == "wharfie-maker" and _namespaced(pid) == 1]
+            stopped = [pid for pid in family if pid != init and _namespaced(pid) == 2 and _state(pid) == "T"]
+            if stopped and makers and makers == before:
+                return makers
+            before = makers
+            assert time.monotonic() < limit, (makers, stopped)
+        box.events.append(box.receive()[0])  # it came through, or an earlier one has ended
+    raise AssertionError
+
+
 def _children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        return [int(word) for word in f.read().split()]
+    """None when it has gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            return [int(word) for word in f.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
-def _name(pid: int) -> bytes:
-    with open(f"/proc/{pid}/comm", "rb") as f:
-        return f.read().strip()
+def _status(pid: int) -> dict[str, str]:
+    """Empty when it has gone: the children of a shim come and go between being listed and being looked at."""
+    try:
+        with open(f"/proc/{pid}/status", errors="replace") as f:
+            return {key: value.strip() for key, _, value in (line.partition(":") for line in f)}
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+
+
+def _name(pid: int) -> str:
+    return _status(pid).get("Name", "")
+
+
+def _state(pid: int) -> str:
+    return _status(pid).get("State", "")[:1]
 
 
 def _namespaced(pid: int) -> int:
-    """In how many pid namespaces, seen from here."""
-    with open(f"/proc/{pid}/status") as f:
-        return next(len(line.split()) - 1 for line in f if line.startswith("NSpid:"))
+    """In how many pid namespaces, seen from here; 0 when it has gone."""
+    return len(_status(pid).get("NSpid", "").split())
 
 
 def test_orphans_of_the_hosts_pid_namespace_are_reaped(dock):
     box = dock.container(namespaces=wire.Namespaces(pid="host"))
     box.run("sh", "-c", "i=0; while test $i -lt 50; do (true &); i=$((i+1)); done; echo done; sleep 100")
-    for _ in range(100):
-        if box.logged() and len(_children(box.pid)) == 1:
-            break
-        time.sleep(0.05)
-    assert len(_children(box.pid)) == 1
+    shim_dock.eventually(lambda: box.logged() and len(_children(box.pid)) == 1)
     box.ask("signal", signal=9)
     box.exit()
     box.gone()
@@ -160,7 +190,11 @@ def test_an_exec_without_a_log_spools_nothing_into_the_run_directory(dock):
     box.run("sleep", "100")
     _, client = box.exec("yes", stdin=False)
     time.sleep(0.3)
-    names = [os.readlink(f"/proc/{box.pid}/fd/{n}") for n in os.listdir(f"/proc/{box.pid}/fd")]
+    names = []
+    for number in os.listdir(f"/proc/{box.pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            names.append(os.readlink(f"/proc/{box.pid}/fd/{number}"))
+    assert names
     assert not [name for name in names if box.home.root in name and "#" in name]
     client.close()
     box.ask("signal", signal=9)
