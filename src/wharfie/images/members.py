@@ -18,6 +18,8 @@ from .catalog import Catalog
 
 SMALL = 1 << 20
 IN_MEMORY = 64 << 20
+HOLLOW = 1 << 30
+"""Bytes of holes in all members together: a member becomes a blob, where holes cost what data costs."""
 _LINKS = 8
 
 
@@ -33,6 +35,7 @@ class Members:
         self._links: dict[str, str] = {}
         self._by_digest: dict[digest.Digest, str] = {}
         self._memory = 0
+        self._hollow = 0
         self.blobs: set[digest.Digest] = set()
 
     def take(self, stream: compression.Readable) -> None:
@@ -56,6 +59,9 @@ class Members:
         self._memory -= len(self._small.pop(name, b""))
 
     def _file(self, name: str, member: entry.Entry) -> None:
+        self._hollow += member.size - member.stored
+        if self._hollow > HOLLOW:
+            raise limits.damaged("more holes than an image archive may have", member.name)
         if member.size <= SMALL and self._memory + member.size <= IN_MEMORY:
             data = self._small[name] = member.content(SMALL)
             self._memory += len(data)
