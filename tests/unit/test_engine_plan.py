@@ -313,6 +313,15 @@ def test_every_field_that_is_not_honoured_is_refused() -> None:
         ({}, {"DeviceCgroupRules": ["x"]}),
         ({}, {"CgroupParent": "/a/../../b"}),
         ({}, {"Runtime": "runc"}),
+        ({"Domainname": "x" * 65}, {}),
+        ({"WorkingDir": "/" + "x" * 256}, {}),
+        ({"WorkingDir": "/x" * 3000}, {}),
+        ({}, {"CgroupParent": "x" * 300}),
+        ({}, {"Devices": [{"PathOnHost": "/dev/\0", "PathInContainer": "/dev/x"}]}),
+        ({}, {"MaskedPaths": ["/" + "x" * 256]}),
+        ({}, {"CpuQuota": (1 << 63) - 1}),
+        ({}, {"PidsLimit": (1 << 63) - 1}),
+        ({}, {"ConsoleSize": [70000, 1]}),
     ],
 )
 def test_bad_values(config: dict[str, object], host: dict[str, object]) -> None:
@@ -333,3 +342,50 @@ def test_log_drivers() -> None:
         honoured.check_log("asdf", {})
     with pytest.raises(errors.Invalid, match="max-size"):
         honoured.check_log("none", {"max-size": "1m"})
+    honoured.check_log("json-file", {"mode": "blocking", "compress": "false"})
+    for key, value in (("mode", "non-blocking"), ("labels", "a"), ("labels-regex", "a"), ("env", "A"),
+                       ("env-regex", "A"), ("tag", "x"), ("compress", "true")):
+        with pytest.raises(errors.Unsupported, match=f"'{key}"):
+            honoured.check_log("json-file", {key: value})
+    with pytest.raises(errors.Unsupported, match="non-blocking"):
+        honoured.check_log("json-file", {"max-buffer-size": "1m", "mode": "non-blocking"})
+    for key, value in (("max-buffer-size", "1m"), ("max-size", "-5"), ("max-file", "0"), ("foo", "1")):
+        with pytest.raises(errors.Invalid, match=key):
+            honoured.check_log("json-file", {key: value})
+
+
+@pytest.mark.parametrize("word", [
+    "size=-1", "size=", "size=x", "size=1z", "size=99999999999999999999", "size=-5%", "mode=9", "mode=z",
+    "mode=77777",
+    "uid=-5", "uid=4294967295", "gid=x", "nr_inodes=-1", "nr_blocks=5%", "mpol=wat", "mpol=bind", "mpol=bind:x",
+    "remount", "bind", "foo", "foo=1", "ro=1",
+])
+def test_bad_tmpfs_options_are_named_at_create(word: str) -> None:
+    with pytest.raises(errors.Invalid, match=f'Invalid tmpfs option "{word}"'):
+        mounts.plan(model.Config(), model.HostConfig(tmpfs={"/x": f"rw,{word}"}), [])
+
+
+@pytest.mark.parametrize("word", [
+    "size=64m", "size=1g", "size=50%", "size=0x1000", "size=0", "mode=1777", "mode=0", "uid=1000", "gid=0x10",
+    "nr_inodes=5k", "mpol=local", "mpol=interleave", "mpol=bind=static:0-1", "noexec", "shared",
+])
+def test_good_tmpfs_options(word: str) -> None:
+    (made,) = mounts.plan(model.Config(), model.HostConfig(tmpfs={"/x": word}), [])
+    assert word in made.options
+
+
+@pytest.mark.parametrize(("text", "where"), [
+    ("[]", "defaultAction"), ('{"defaultAction": "X"}', "defaultAction"), ("[" * 100000, "nested too deep"),
+    *((f'{{"defaultAction": "SCMP_ACT_ALLOW", {more}}}', where) for more, where in (
+        ('"architectures": 3', "architectures"), ('"flags": [3]', "flags"), ('"archMap": 3', "archMap"),
+        ('"archMap": [{"subArchitectures": 3}]', r"archMap\[0\]"), ('"syscalls": 3', "syscalls"),
+        ('"syscalls": [3]', "syscalls"), ('"syscalls": [{"names": ["read"], "action": "Z"}]', r"syscalls\[0\].action"),
+        *((f'"syscalls": [{{"action": "SCMP_ACT_ALLOW", {row}}}]', name) for row, name in (
+            ('"names": 3', "names"), ('"includes": 3', "includes"), ('"excludes": {"caps": [1]}', "excludes.caps"),
+            ('"args": 3', "args"), ('"args": [{"index": 9, "value": 1, "op": "SCMP_CMP_EQ"}]', "index"),
+            ('"args": [{"index": 1, "op": "SCMP_CMP_EQ"}]', "value"), ('"args": [{"index": 1, "value": 1}]', "op"),
+            ('"errnoRet": "x"', "errnoRet"))))),
+])
+def test_bad_seccomp_profiles_are_named_at_create(text: str, where: str) -> None:
+    with pytest.raises(errors.Invalid, match=f"Decoding seccomp profile failed: .*{where}"):
+        security.parse_options([f"seccomp={text}"])

@@ -36,7 +36,7 @@ def build(
         except OSError as error:
             log(f"{request!r}: {error}")
             log(f"debug: {traceback.format_exc()}")
-            answer = faults.message(500, faults.of_host(error))
+            answer = faults.message(faults.HOST_STATUS.get(error.errno or 0, 500), faults.of_host(error))
         except Exception as error:
             log(f"{request!r}: {traceback.format_exc()}")
             answer = faults.message(500, f"{type(error).__name__}: {error}")

@@ -44,13 +44,15 @@ async def read(request: web.Request, *, required: bool = False) -> dict[str, Any
 
 
 def parse(raw: bytes) -> dict[str, Any]:
-    """Bytes to an object. Raises Invalid: not JSON, not an object, something behind it, nested too deep."""
+    """Bytes to an object. Raises Invalid: not JSON, not an object, not UTF-8, something behind it, nested too deep."""
     try:
         found = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
         if "trailing characters" in str(error):
             raise errors.Invalid("unexpected content after JSON") from error
         raise errors.Invalid(f"invalid JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise errors.Invalid("invalid JSON: a text is not UTF-8") from error
     except RecursionError as error:
         raise errors.Invalid("invalid JSON: nested too deep") from error
     if found is None:

@@ -70,7 +70,7 @@ def _by_exited(values: list[str]) -> Keeps:
     codes = set()
     for value in values:
         digits = value.removeprefix("-")
-        if not (digits.isascii() and digits.isdecimal()):
+        if not (digits.isascii() and digits.isdecimal() and len(digits) < 20):
             raise errors.Invalid(f"invalid filter 'exited=[{value}]'")
         codes.add(int(value))
     return lambda c: c.state.exit_code in codes and c.state.status in ("exited", "dead") and bool(c.state.finished_at)

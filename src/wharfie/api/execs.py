@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from wharfie.base import errors
@@ -49,17 +51,30 @@ async def start(call: Call) -> response.Response:
     said = wish.console_size if call.version >= 42 and found.config.tty else None
     size = console_size(said) if said else None
     if wish.detach:
-        await execs.start(found.id, detach=True, console_size=size)
+        with _code_of_version(found, call.version):
+            await execs.start(found.id, detach=True, console_size=size)
         return response.Empty(200)
 
     async def take(fd: int, residue: bytes) -> None:
-        with last_words(fd, tty=wish.tty):
+        with last_words(fd, tty=wish.tty), _code_of_version(found, call.version):
             await execs.start(
                 found.id, detach=False, fd=fd, residue=residue, console_size=size, mux=not wish.tty,
                 ready=lambda: reply.until_read(fd),
             )
 
     return response.Hijack(take, stream_type(tty=wish.tty, version=call.version))
+
+
+@contextlib.contextmanager
+def _code_of_version(found: model.Exec, version: int) -> Iterator[None]:
+    """Around a start: before 1.48 (dockerd 28) every program that could not be started has the exit code 126, one that
+    is not there too, and clients of that time count on it."""
+    try:
+        yield
+    except errors.NoCommand:
+        if version < 48:
+            found.exit_code = 126
+        raise
 
 
 async def resize(call: Call) -> response.Response:

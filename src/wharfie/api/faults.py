@@ -22,6 +22,10 @@ STATUS: dict[str, int] = {
     "internal": 500,
 }
 
+# What the kernel says of the request's own words, not of the host.
+_LONGEST = 4096
+HOST_STATUS = {errno.ENAMETOOLONG: 400}
+
 # The CLI makes its exit codes 127 and 126 out of these words of the message (docker/cli, container/run.go).
 _WORDS = {
     "no-command": ("executable file not found in $PATH", ("executable file not found", "no such file or directory")),
@@ -57,5 +61,7 @@ def answer(error: errors.WharfieError) -> response.Response:
 
 
 def message(status: int, said: str) -> response.Response:
-    """Docker's form of every error: `{"message": ...}`."""
+    """Docker's form of every error: `{"message": ...}`. What the request said is not sent back at any length."""
+    if len(said) > _LONGEST:
+        said = f"{said[:_LONGEST]}…"
     return response.Json({"message": said}, status)

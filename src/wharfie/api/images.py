@@ -127,10 +127,27 @@ async def _pull(call: Call) -> response.Response:
     if tag_or_digest:
         name += f"@{tag_or_digest}" if ":" in tag_or_digest else f":{tag_or_digest}"
     wanted = reference.Reference.parse(name)
+    if other := await _of_another_platform(call, wanted.familiar()):
+        return faults.message(404, f"{other} ({_LATER})")
     if wanted.reserved:
         found = await asyncio.to_thread(call.services.images.get, name)
         return _messages([{"status": f"Status: Image is up to date for {next(iter(found.tags), name)}"}])
     return faults.message(404, f"pull access denied for {wanted.familiar()}: {_LATER}")
+
+
+async def _of_another_platform(call: Call, name: str) -> str:
+    """Why an image that is here is not the one that is pulled; "" when that is not so. Clients pull when a create says
+    404, and show only the words of the pull."""
+    said = call.request.value("platform") if call.version >= 32 else ""
+    wanted = platform.Platform.parse(said) if said else None
+    try:
+        have = (await asyncio.to_thread(call.services.images.get, name, make=False)).config.platform
+    except errors.NotFound:
+        return ""
+    if wanted is None or wanted.accepts(have):
+        return ""
+    return (f"image with reference {name} was found but does not match the specified platform: wanted {wanted}, "
+            f"actual: {have}")
 
 
 async def load(call: Call) -> response.Response:

@@ -64,6 +64,9 @@ def shown(network: cnm.Network, containers: dict[str, Attached]) -> Shown:
 
 async def listing(call: Call) -> response.Response:
     wanted = query.filters(call.request, _ALLOWED)
+    for kind in wanted.get("type", []):
+        if kind not in ("builtin", "custom"):
+            raise errors.Invalid(f"invalid filter: 'type'='{kind}'")
     found = [n for n in call.services.networks.networks() if _keeps(call, n, wanted)]
     return response.Json([shown(n, {}) for n in found])
 

@@ -6,7 +6,8 @@ import asyncio
 
 from wharfie.base import errors, when
 from wharfie.engine import model
-from wharfie.images.image import Removed
+from wharfie.images import image
+from wharfie.oci import reference
 from wharfie.web import response
 
 from . import container_filters, query, shapes_image
@@ -42,28 +43,33 @@ def _nobody(ref: str) -> model.Container:
 
 
 async def images(call: Call) -> response.Response:
-    """Untagged images that no container uses; with `dangling=false` tagged ones too."""
+    """Untagged images that no container uses; with `dangling=false` tagged ones too, but not those that come with the
+    install: they cost nothing, and no registry has them."""
     wanted = query.filters(call.request, container_filters.PRUNE_ALLOWED | {"dangling"})
     dangling = query.truth(wanted, "dangling", default=True)
     before = container_filters.until(wanted, when.now())
     services = call.services
     users = image_users(services.containers.list())
-    deleted: list[Removed] = []
+    deleted: list[image.Removed] = []
     reclaimed = 0
-    for image in await asyncio.to_thread(services.images.list):
-        labels = dict(image.config.settings.labels)
-        if users(image.id) or (dangling and image.tags) or (before and image.created >= before):
+    for found in await asyncio.to_thread(services.images.list):
+        labels = dict(found.config.settings.labels)
+        if users(found.id) or (dangling and found.tags) or (before and found.created >= before) or _is_ours(found):
             continue
         if not _wanted(labels, wanted):
             continue
         try:
-            gone = await asyncio.to_thread(services.images.remove, image.id, force=True, users=users)
+            gone = await asyncio.to_thread(services.images.remove, found.id, force=True, users=users)
         except (errors.NotFound, errors.Conflict):
             continue
         deleted += gone
-        reclaimed += image.size if any(step.deleted for step in gone) else 0
+        reclaimed += found.size if any(step.deleted for step in gone) else 0
     shown = [shapes_image.removal(step) for step in deleted]
     return response.Json({"ImagesDeleted": shown or None, "SpaceReclaimed": reclaimed})
+
+
+def _is_ours(found: image.Image) -> bool:
+    return any(reference.Reference.parse(tag).reserved for tag in found.tags)
 
 
 async def volumes(call: Call) -> response.Response:

@@ -67,8 +67,10 @@ def filters(request: web.Request, allowed: frozenset[str] | None = None) -> Filt
         return {}
     try:
         found = msgspec.json.decode(said)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise errors.Invalid(f"invalid filter: {error}") from error
+    except RecursionError as error:
+        raise errors.Invalid("invalid filter: nested too deep") from error
     if found is None:
         return {}
     if not isinstance(found, dict):

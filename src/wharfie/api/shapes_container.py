@@ -8,6 +8,7 @@ import msgspec
 
 from wharfie.base import units, when
 from wharfie.engine import model
+from wharfie.oci import defaults
 
 _Omitted = msgspec.UnsetType | int
 
@@ -173,8 +174,13 @@ def config(value: model.Config) -> dict[str, Any]:
 
 
 def host_config(value: model.HostConfig) -> dict[str, Any]:
-    """HostConfig as inspect shows it."""
-    return without_empty(msgspec.to_builtins(value), _HOST_OMITTED)
+    """HostConfig as inspect shows it; the paths that are masked or read-only for want of other words are named."""
+    out = without_empty(msgspec.to_builtins(value), _HOST_OMITTED)
+    if not value.privileged:
+        for name, usual in (("MaskedPaths", defaults.MASKED_PATHS), ("ReadonlyPaths", defaults.READONLY_PATHS)):
+            if out[name] is None:
+                out[name] = list(usual)
+    return out
 
 
 def state(value: model.State) -> dict[str, Any]:

@@ -54,10 +54,13 @@ async def archive_get(call: Call) -> response.Response:
 async def archive_put(call: Call) -> response.Response:
     """Unpack the body, compressed or not, into a directory that is there."""
     request = call.request
-    await call.services.containers.put(
-        call.name, _path(call), uploads.reading(request), keep_kinds=request.flag("noOverwriteDirNonDir"),
-        chown=request.flag("copyUIDGID"),
-    )
+    try:
+        await call.services.containers.put(
+            call.name, _path(call), uploads.reading(request), keep_kinds=request.flag("noOverwriteDirNonDir"),
+            chown=request.flag("copyUIDGID"),
+        )
+    except errors.Damaged as error:  # what the client has sent, not what is stored here
+        raise errors.Invalid(error.message, name=error.name, action=error.action) from error
     return response.Empty(200)
 
 

@@ -35,4 +35,4 @@ def split(path: str) -> tuple[int, str]:
 
 
 def _is_number(text: str) -> bool:
-    return 0 < len(text) <= 4 and text.isascii() and text.isdecimal()
+    return 0 < len(text) <= 9 and text.isascii() and text.isdecimal()

@@ -9,6 +9,8 @@ Numbers are octal text, or base 256 when the top bit of the first byte is set (G
 
 from __future__ import annotations
 
+from wharfie.base import errors
+
 from .entry import BLOCK, BLOCK_SIZE, CHAR, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry
 from .limits import damaged
 
@@ -50,7 +52,7 @@ def is_valid(block: bytes) -> bool:
     """Whether the checksum fits: unsigned as POSIX says, or signed as old Sun tars wrote it."""
     try:
         stored = number(block[148:156])
-    except Exception:
+    except errors.Damaged:
         return False
     unsigned = sum(block) - sum(block[148:156]) + 256
     if stored == unsigned:

@@ -49,7 +49,7 @@ class Listing:
         source = form.removeprefix("table ").strip() if table else form
         source = source.replace("\\t", "\t").replace("\\n", "\n")
         try:
-            template = text.Template(source, typed=self.typed)
+            template = text.Template(source, typed=self.typed, functions={"json": _json_of})
             if not table:
                 for row in rows:
                     out.write(template.render(row) + "\n")
@@ -66,10 +66,21 @@ def parsing_error(error: errors.Invalid) -> Exit:
     return Exit(1, f"failed to {what} template: {error.message}")
 
 
+_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
 def _json(row: Row) -> str:
+    """A row as docker's client marshals it: sorted, and escaped for HTML, which the template's own `json` is not."""
     from wharfie.client import codec
 
-    return codec.dumps({k: row[k] for k in sorted(row) if not callable(row[k])})
+    return codec.dumps({k: row[k] for k in sorted(row) if not callable(row[k])}).translate(_ESCAPES)
+
+
+def _json_of(value: Any) -> str:
+    """The function `json` in templates of rows."""
+    from wharfie.template import functions
+
+    return _json(value) if isinstance(value, dict) else functions.to_json(value)
 
 
 def align(lines: list[list[str]], least: int = _MIN_WIDTH) -> str:

@@ -6,7 +6,7 @@ import ipaddress
 
 from wharfie.base import errors
 
-from . import honoured, merge, ports, resources, restart_policy, security, signals
+from . import honoured, merge, mounts, ports, resources, restart_policy, security, signals
 from .model import Config, HostConfig, NetworkingConfig
 
 _HOSTNAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")
@@ -42,13 +42,15 @@ def check(config: Config, host: HostConfig, networking: NetworkingConfig, here: 
 def _check_config(config: Config) -> None:
     if config.hostname and (not _HOSTNAME.issuperset(config.hostname) or len(config.hostname) > 63):
         raise errors.Invalid(f"invalid hostname format: {config.hostname}", name=config.hostname)
-    if config.domainname and (not _HOSTNAME.issuperset(config.domainname) or len(config.domainname) > 255):
-        raise errors.Invalid(f"invalid domainname: {config.domainname}", name=config.domainname)
+    if config.domainname and (not _HOSTNAME.issuperset(config.domainname) or len(config.domainname) > 64):
+        raise errors.Invalid(f"invalid domainname: {config.domainname} (at most 64 letters, digits, dots and hyphens)",
+                             name=config.domainname)
     if config.stop_signal:
         signals.parse(config.stop_signal)
     if config.working_dir and ("\0" in config.working_dir or not config.working_dir.startswith("/")):
         raise errors.Invalid(
             f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path")
+    mounts.check_length(config.working_dir, "WorkingDir")
     for what, argv in (("Cmd", config.cmd), ("Entrypoint", config.entrypoint)):
         if any("\0" in a for a in argv or []):
             raise errors.Invalid(f"Config.{what}: an argument has a null byte")
@@ -94,7 +96,7 @@ def _check_names(host: HostConfig) -> None:
         try:
             ipaddress.ip_address(server)
         except ValueError as error:
-            raise errors.Invalid(f"{server} is not an ip address", name=server) from error
+            raise errors.Invalid(f"HostConfig.Dns: {server} is not an ip address", name=server) from error
     for text in [*(host.dns_search or []), *(host.dns_options or [])]:
         if not text or any(c.isspace() or c == "\0" for c in text):
             raise errors.Invalid(f"invalid DNS option or search domain: {text!r}")
@@ -131,12 +133,18 @@ def _check_host(host: HostConfig) -> None:
         raise errors.Invalid(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
     if host.console_size is not None and (len(host.console_size) != 2 or any(not 0 <= n < 65536 for n in
                                                                               host.console_size)):
-        raise errors.Invalid("invalid console size")
+        raise errors.Invalid("HostConfig.ConsoleSize: two numbers of at most 65535 are needed, height and width")
     if ".." in host.cgroup_parent.split("/") or "\0" in host.cgroup_parent:
         raise errors.Invalid(f"invalid CgroupParent: {host.cgroup_parent}")
+    mounts.check_length(host.cgroup_parent, "CgroupParent")
+    for device in host.devices or []:
+        if "\0" in device.path_on_host + device.path_in_container:
+            raise errors.Invalid(f"invalid device mapping: {device.path_on_host!r}: it has a null byte")
+        mounts.check_length(device.path_in_container, "PathInContainer")
     for path in [*(host.masked_paths or []), *(host.readonly_paths or [])]:
         if not path.startswith("/") or "\0" in path:
             raise errors.Invalid(f"invalid masked or read-only path: {path}")
+        mounts.check_length(path, "MaskedPaths, ReadonlyPaths")
     for rule in host.device_cgroup_rules or []:
         device_rule(rule)
     log = host.log_config

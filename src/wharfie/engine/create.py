@@ -11,6 +11,7 @@ from typing import Any
 from wharfie.base import errors, ids, points, when
 from wharfie.images import image as image_values
 from wharfie.oci import digest
+from wharfie.oci import platform as platforms
 
 from . import checks, merge, mounts, names, told
 from .model import Config, Container, HostConfig, LogConfig, MountPoint, NetworkingConfig
@@ -79,13 +80,11 @@ class Creation:
             image = self._services.images.get(ref, make=False)  # a look into the database: no thread for that
         except errors.NotFound:
             image = await asyncio.to_thread(self._services.images.get, ref)
-        wanted = [p for p in platform.split("/") if p]
+        wanted = platforms.Platform.parse(platform) if platform else None
         have = image.config.platform
-        if wanted and (wanted[0] != have.os or (len(wanted) > 1 and wanted[1] != have.architecture)):
-            raise errors.NotFound(
-                f"image with reference {ref} was found but does not match the specified platform: wanted {platform}, "
-                f"actual: {have.os}/{have.architecture}", name=ref,
-            )
+        if wanted is not None and not wanted.accepts(have):
+            raise errors.NotFound(f"image with reference {ref} was found but does not match the specified platform: "
+                                  f"wanted {wanted}, actual: {have}", name=ref)
         return image
 
     def _volumes_from(self, host: HostConfig) -> list[tuple[Container, bool]]:
@@ -189,10 +188,9 @@ def _check_source(one: mounts.Planned) -> None:
     try:
         os.makedirs(one.source, 0o755, exist_ok=True)
     except OSError as error:
-        raise errors.Invalid(
-            f"error while creating mount source path '{one.source}': mkdir {one.source}: {error.strerror}",
-            name=one.source,
-        ) from error
+        why = (error.strerror or str(error)).lower()
+        raise errors.Invalid(f"error while creating mount source path '{one.source}': mkdir {one.source}: {why}",
+                             name=one.source) from error
 
 
 def _mount_point(one: mounts.Planned, volumes: Any) -> MountPoint:

@@ -6,14 +6,18 @@ the VOLUMEs of config and image, each only where nothing is yet.
 
 from __future__ import annotations
 
+import json
+import os
 import posixpath
 
 from wharfie.base import errors, ids
 from wharfie.base.value import Value
 
+from . import tmpfs
 from .model import Config, Container, HostConfig, Mount
 
 BIND, VOLUME, TMPFS = "bind", "volume", "tmpfs"
+_NAME_MAX, _PATH_MAX = 255, 4096
 _PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _MODES = frozenset({"ro", "rw", "z", "Z", "nocopy", "copy", "consistent", "cached", "delegated"})
 
@@ -66,9 +70,17 @@ def clean_destination(text: str) -> str:
     if "\0" in text:
         raise errors.Invalid("invalid mount path: it has a null byte")
     cleaned = "/" + posixpath.normpath(text).lstrip("/")
+    check_length(cleaned, "mount path")
     if cleaned == "/":
         raise errors.Invalid(f"invalid volume specification: '{text}': invalid specification: destination can't be '/'")
     return cleaned
+
+
+def check_length(path: str, what: str) -> None:
+    """Raises Invalid for a path that no kernel could take: 4095 bytes in all, 255 a name."""
+    raw = os.fsencode(path)
+    if len(raw) >= _PATH_MAX or any(len(part) > _NAME_MAX for part in raw.split(b"/")):
+        raise errors.Invalid(f"invalid {what}: file name too long: {path[:80]}…")
 
 
 def _bind(text: str, driver: str) -> Planned:
@@ -119,6 +131,8 @@ def _mount(m: Mount) -> Planned:
     where = f'invalid mount config for type "{m.type}"'
     if m.consistency not in ("", "default", "consistent", "cached", "delegated"):
         raise errors.Invalid(f"{where}: unknown consistency '{m.consistency}'")
+    if m.cluster_options and m.type != "cluster":
+        raise errors.Invalid(f"{where}: field ClusterOptions must not be specified")
     if not m.target:
         raise errors.Invalid(f"{where}: field Target must not be empty")
     destination = clean_destination(m.target)
@@ -179,8 +193,8 @@ def _tmpfs_mount(m: Mount, destination: str, where: str) -> Planned:
         options.append(f"mode={o.mode:o}")
     for pair in (o.options if o else None) or []:
         if len(pair) not in (1, 2):
-            raise errors.Invalid(f"{where}: invalid option {pair}")
-        _check_tmpfs_option("=".join(pair), destination)
+            raise errors.Invalid(f"{where}: invalid option {json.dumps(pair)}")
+        tmpfs.check("=".join(pair), destination)
         options = [w for w in options if w != {"exec": "noexec", "suid": "nosuid", "dev": "nodev"}.get(pair[0])]
         options.append("=".join(pair))
     if m.read_only:
@@ -188,26 +202,11 @@ def _tmpfs_mount(m: Mount, destination: str, where: str) -> Planned:
     return Planned(TMPFS, destination, readonly=m.read_only, options=tuple(options))
 
 
-_TMPFS_WORDS = frozenset({
-    "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "remount", "mand",
-    "nomand", "atime", "noatime", "diratime", "nodiratime", "bind", "rbind", "private", "rprivate", "shared", "rshared",
-    "slave", "rslave", "unbindable", "runbindable", "relatime", "norelatime", "strictatime", "nostrictatime",
-})  # fmt: skip
-_TMPFS_KEYS = frozenset({"mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"})
-
-
-def _check_tmpfs_option(word: str, target: str) -> None:
-    key, sign, value = word.partition("=")
-    if (key in _TMPFS_KEYS and value) if sign else word in _TMPFS_WORDS:
-        return
-    raise errors.Invalid(f'Invalid tmpfs option "{word}"', name=target)
-
-
 def _tmpfs(target: str, text: str) -> Planned:
     """HostConfig.Tmpfs. Docker's defaults are noexec, nosuid, nodev; the user's opposite takes one away."""
     words = [w for w in text.split(",") if w and w != "defaults"]
     for word in words:
-        _check_tmpfs_option(word, target)
+        tmpfs.check(word, target)
     kept = [d for d in ("noexec", "nosuid", "nodev") if d.removeprefix("no") not in words and d not in words]
     return Planned(TMPFS, clean_destination(target), readonly="ro" in words, mode=text, options=(*kept, *words))
 

@@ -11,6 +11,8 @@ from wharfie.oci import defaults
 from .model import HostConfig, Ulimit
 
 MIN_MEMORY = 6 << 20
+MAX_QUOTA = (1 << 44) - 1  # MAX_BW of the kernel's scheduler, in µs
+MAX_PIDS = 1 << 22  # PID_MAX_LIMIT
 ULIMITS = frozenset({
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
     "rttime", "sigpending", "stack",
@@ -43,6 +45,9 @@ def check(host: HostConfig, here: Host) -> list[str]:
     refused, not dropped: a sandbox without its limit is none)."""
     _check_memory(host)
     _check_cpu(host, here)
+    if (host.pids_limit or 0) > MAX_PIDS:
+        raise errors.Invalid(f"PidsLimit: {host.pids_limit} is more than there can be, {MAX_PIDS}",
+                             action="write -1 for no limit")
     for u in host.ulimits or []:
         check_ulimit(u)
     for asked, able, what in (
@@ -93,6 +98,8 @@ def _check_cpu(h: HostConfig, here: Host) -> None:
         raise errors.Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < h.cpu_quota < 1000:
         raise errors.Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if h.cpu_quota > MAX_QUOTA:
+        raise errors.Invalid(f"CPU cfs quota can not be more than {MAX_QUOTA}")
     for text, what, kind, have in (
         (h.cpuset_cpus, "cpuset cpus", "CPUs", here.processors), (h.cpuset_mems, "cpuset mems", "memory nodes",
                                                                   here.nodes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from wharfie.base import capabilities as capability_names
 from wharfie.base import errors
 from wharfie.base.value import Value
 from wharfie.oci import defaults, seccomp_default
@@ -12,6 +13,10 @@ from wharfie.oci import defaults, seccomp_default
 _ALL = "ALL"
 _MKNOD = "CAP_MKNOD"
 MAX_PROFILE = 1 << 20
+_MAX_UINT64 = (1 << 64) - 1
+_ACTIONS = tuple(f"SCMP_ACT_{word}" for word in (
+    "KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP", "ERRNO", "TRACE", "NOTIFY", "LOG", "ALLOW"))
+_COMPARISONS = tuple(f"SCMP_CMP_{word}" for word in ("EQ", "NE", "GT", "GE", "LT", "LE", "MASKED_EQ"))
 
 
 class Options(Value):
@@ -65,12 +70,70 @@ def check_profile(text: str) -> dict[str, Any]:
     try:
         profile = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise errors.Invalid(f"Decoding seccomp profile failed: {error}") from error
-    if not isinstance(profile, dict) or not isinstance(profile.get("defaultAction"), str):
+        why = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise errors.Invalid(f"Decoding seccomp profile failed: {why}") from error
+    if not isinstance(profile, dict):
         raise errors.Invalid("Decoding seccomp profile failed: an object with defaultAction is needed")
-    if not isinstance(profile.get("syscalls", []) or [], list):
-        raise errors.Invalid("Decoding seccomp profile failed: syscalls is no list")
+    _check_action(profile.get("defaultAction"), "defaultAction")
+    _check_number(profile, "defaultErrnoRet", 4095, "")
+    _check_texts(profile, ("architectures", "flags"), "")
+    for n, row in enumerate(_objects(profile, "archMap", "")):
+        _check_texts(row, ("subArchitectures",), f"archMap[{n}].")
+    for n, row in enumerate(_objects(profile, "syscalls", "")):
+        where = f"syscalls[{n}]."
+        _check_action(row.get("action"), f"{where}action")
+        _check_number(row, "errnoRet", 4095, where)
+        _check_texts(row, ("names",), where)
+        for key in ("includes", "excludes"):
+            _check_texts(_object(row, key, where), ("caps", "arches"), f"{where}{key}.")
+        for m, arg in enumerate(_objects(row, "args", where)):
+            _check_argument(arg, f"{where}args[{m}].")
     return profile
+
+
+def _bad_profile(where: str, why: str) -> errors.Invalid:
+    return errors.Invalid(f"Decoding seccomp profile failed: {where} {why}")
+
+
+def _object(holder: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    found = holder.get(key) or {}
+    if not isinstance(found, dict):
+        raise _bad_profile(f"{where}{key}", "is no object")
+    return found
+
+
+def _objects(holder: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    found = holder.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise _bad_profile(f"{where}{key}", "is no list of objects")
+    return found
+
+
+def _check_texts(holder: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
+    for key in keys:
+        found = holder.get(key) or []
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise _bad_profile(f"{where}{key}", "is no list of texts")
+
+
+def _check_action(said: object, where: str) -> None:
+    if said not in _ACTIONS:
+        raise _bad_profile(where, f"must be one of {', '.join(_ACTIONS)}")
+
+
+def _check_number(holder: dict[str, Any], key: str, top: int, where: str) -> None:
+    number = holder.get(key)
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= top):
+        raise _bad_profile(f"{where}{key}", f"must be a whole number from 0 to {top}")
+
+
+def _check_argument(arg: dict[str, Any], where: str) -> None:
+    for key, top in (("index", 5), ("value", _MAX_UINT64), ("valueTwo", _MAX_UINT64)):
+        _check_number(arg, key, top, where)
+    if arg.get("index") is None or arg.get("value") is None:
+        raise _bad_profile(where.rstrip("."), "needs index and value")
+    if arg.get("op") not in _COMPARISONS:
+        raise _bad_profile(f"{where}op", f"must be one of {', '.join(_COMPARISONS)}")
 
 
 def capabilities(
@@ -82,16 +145,16 @@ def capabilities(
     adds = [_name(c, "CapAdd") for c in add or []]
     drops = [_name(c, "CapDrop") for c in drop or []]
     if privileged:
-        held = set(defaults.ALL_CAPABILITIES)
+        held = set(capability_names.NAMES)
     elif _ALL in adds:
-        held = set(defaults.ALL_CAPABILITIES) - set(drops)
+        held = set(capability_names.NAMES) - set(drops)
     elif _ALL in drops:
         held = set(adds)
     else:
         held = (set(defaults.CAPABILITIES) - set(drops)) | set(adds)
     if not devices and not privileged:
         held.discard(_MKNOD)
-    return tuple(c for c in defaults.ALL_CAPABILITIES if c in held)
+    return tuple(c for c in capability_names.NAMES if c in held)
 
 
 def check_held(
@@ -118,7 +181,7 @@ def _name(text: str, field: str) -> str:
     if word == _ALL:
         return _ALL
     full = word if word.startswith("CAP_") else f"CAP_{word}"
-    if full not in defaults.ALL_CAPABILITIES:
+    if full not in capability_names.NAMES:
         raise errors.Invalid(f'invalid {field}: unknown capability: "{text}"', name=text)
     return full
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
-from wharfie.archive import streams
 from wharfie.base import errors, when
 from wharfie.base.value import Value
-from wharfie.oci import config, digest, reference
+from wharfie.oci import digest, reference
 
-from . import removal
 from .catalog import Catalog
 from .image import Image
-from .loading import make_manifest
-from .members import Members
+from .making import assemble
 
 _KEPT = ("architecture", "variant", "os", "os.version", "os.features")
 
@@ -47,36 +43,10 @@ def commit(catalog: Catalog, parent: Image, layer: Iterator[bytes], wish: Wish) 
     """A new image: the layers of `parent` and the tar stream `layer`. Raises Invalid for a bad name, Exhausted,
     Damaged; nothing is left then."""
     names = parse_name(wish.name)
-    members, unpacked = Members(catalog), set[digest.Digest]()
     blobs = tuple(one.digest for one in catalog.manifest(parent).layers)
-    store = catalog.store
-    try:
-        with catalog.holding([*blobs, *parent.config.diff_ids]):
-            with store.content.ingest() as ingest:
-                for piece in layer:
-                    ingest.write(piece)
-                members.expect(ingest.digest())
-                blob = ingest.commit()
-            fd = store.content.open(blob)
-            try:
-                diff_id = store.layers.add(streams.File(fd), lambda found: catalog.hold([found]))
-                unpacked.add(diff_id)
-            finally:
-                os.close(fd)
-            try:
-                made = config.ImageConfig.make(_document(parent, wish, diff_id))
-                at = members.put(make_manifest(members, made, (*blobs, blob)))
-                members.put(made.data)
-                catalog.register(made, at, parent=parent.id, names=names)
-            finally:
-                catalog.release([diff_id])
-        image = catalog.image(made.digest)
-        if image is None:
-            raise errors.Conflict(f"image {made.digest.short} was removed while it was made")
-        return image
-    finally:
-        members.release()
-        removal.sweep(catalog, set(members.blobs), unpacked)
+    with catalog.holding([*blobs, *parent.config.diff_ids]):
+        return assemble(catalog, layer, lambda diff_id: _document(parent, wish, diff_id), names=names,
+                        parent=parent.id, below=blobs)
 
 
 def _document(parent: Image, wish: Wish, diff_id: digest.Digest) -> dict[str, Any]:

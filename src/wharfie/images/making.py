@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from wharfie.archive import compression, streams
 from wharfie.base import errors, when
-from wharfie.oci import config, platform, reference
+from wharfie.oci import config, digest, platform, reference
 
 from . import changes, removal
 from .catalog import Catalog
@@ -16,6 +16,7 @@ from .image import Image
 from .loading import make_manifest, plain_or_known
 from .members import Members
 
+_PIECE = 1 << 18
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -25,14 +26,24 @@ def from_rootfs(
 ) -> Image:
     """An image whose only layer is the tar `stream`, plain or compressed. Raises Damaged, Invalid, Exhausted; nothing
     is left then."""
-    members = Members(catalog)
-    unpacked = set()
-    store = catalog.store
     host = made_for or platform.host()
+    return assemble(
+        catalog, iter(lambda: stream.read(_PIECE), b""), names=names,
+        document=lambda diff_id: _document(host, settings, diff_id, created, comment, created_by),
+    )
+
+
+def assemble(
+    catalog: Catalog, tar: Iterable[bytes], document: Callable[[digest.Digest], dict[str, Any]], *,
+    names: Iterable[reference.Reference], parent: str = "", below: tuple[digest.Digest, ...] = (),
+) -> Image:
+    """An image of the layer blobs `below` and a new layer, the pieces of a tar. `document` gives its config when the
+    new layer's id is known. Raises Damaged, Invalid, Exhausted; nothing is left then."""
+    members, unpacked, store = Members(catalog), set[digest.Digest](), catalog.store
     try:
         with store.content.ingest() as ingest:
-            while data := stream.read(1 << 18):
-                ingest.write(data)
+            for piece in tar:
+                ingest.write(piece)
             members.expect(ingest.digest())
             blob = plain_or_known(members, ingest.commit())
         fd = store.content.open(blob)
@@ -42,11 +53,10 @@ def from_rootfs(
         finally:
             os.close(fd)
         try:
-            made = config.ImageConfig.make(_document(host, settings, diff_id, created, comment, created_by))
-            data = make_manifest(members, made, (blob,))
-            at = members.put(data)
+            made = config.ImageConfig.make(document(diff_id))
+            at = members.put(make_manifest(members, made, (*below, blob)))
             members.put(made.data)
-            catalog.register(made, at, names=names)
+            catalog.register(made, at, parent=parent, names=names)
         finally:
             catalog.release([diff_id])
         image = catalog.image(made.digest)

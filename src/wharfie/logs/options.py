@@ -9,8 +9,6 @@ DRIVERS = ("json-file", "local", "none")
 # Docker's own defaults: json-file keeps everything in one file, local keeps five of 20 MB.
 _DEFAULTS = {"json-file": (0, 1), "local": (20_000_000, 5)}
 _LATER = frozenset(("labels", "labels-regex", "env", "env-regex", "tag", "compress"))
-# Docker's own delivery switches: a shim writes straight from the pipe, which is what both of them ask for.
-_DELIVERY = frozenset(("mode", "max-buffer-size"))
 
 
 class Options(Value):
@@ -36,18 +34,33 @@ def parse(driver: str, config: dict[str, str]) -> Options:
             if key == "compress" and value in ("false", "0", ""):
                 continue
             raise errors.Unsupported(f"log option '{key}' of driver {driver} is not supported yet", name=key)
-        elif key in _DELIVERY:
-            if key == "mode" and value not in ("", "blocking", "non-blocking"):
-                raise errors.Invalid(f"logger: logging mode not supported: {value}", name=key)
+        elif key == "mode":
+            _check_mode(driver, value)
+        elif key == "max-buffer-size" and config.get("mode") == "non-blocking":
+            _check_mode(driver, "non-blocking")
+        elif key == "max-buffer-size":
+            raise errors.Invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'", name=key)
         else:
             raise errors.Invalid(f"unknown log opt '{key}' for {driver} log driver", name=key)
     return Options(size, files)
 
 
+def _check_mode(driver: str, value: str) -> None:
+    """A container whose log cannot be written waits: Docker's `blocking`."""
+    if value == "non-blocking":
+        raise errors.Unsupported(f"log option 'mode=non-blocking' of driver {driver} is not supported yet", name="mode",
+                                 action="leave it out: the log is written as mode=blocking")
+    if value not in ("", "blocking"):
+        raise errors.Invalid(f"logger: logging mode not supported: {value}", name="mode")
+
+
 def _size(text: str) -> int:
     if text == "-1":
         return 0
-    size = units.parse_size(text)
+    try:
+        size = units.parse_size(text)
+    except errors.Invalid as error:
+        raise errors.Invalid(f"max-size: {error.message}", name="max-size", action=error.action) from error
     if size <= 0:
         raise errors.Invalid("max-size must be a positive number", name="max-size")
     return size

@@ -127,11 +127,13 @@ class SetSysctls(Operation):
         if mounts.fs_type(proc) != mounts.PROC_SUPER_MAGIC:
             raise errors.Unavailable("what is at /proc is no procfs")
         for path, value in self.values:
-            fd = walk.openat2(proc, "/".join(("sys", *path)), os.O_WRONLY, 0, resolve)
             try:
-                os.write(fd, value.encode())
+                fd = walk.openat2(proc, "/".join(("sys", *path)), os.O_WRONLY, 0, resolve)
+                try:
+                    os.write(fd, value.encode())
+                finally:
+                    os.close(fd)
             except OSError as error:
-                error.filename = ".".join(path)
-                raise
-            finally:
-                os.close(fd)
+                # in Go's lower case: of "no such file or directory" clients make exit code 127, as with runc
+                name, why = ".".join(path), os.strerror(error.errno or 0).lower()
+                raise errors.Invalid(f"set sysctl {name} to '{value}': {why}", name=name) from error

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON without HTML escapes."""
+    """Compact JSON without HTML escapes; the two line ends that JavaScript trips over are escaped all the same."""
     import json
 
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _plain(value: Any) -> Any:
