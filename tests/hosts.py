@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = {"docker28": "/usr/local/bin/docker", "docker20": str(ROOT / ".venv/docker20/usr/bin/docker")}
 IMAGE = "test/busybox:latest"
+_PATIENCE = 60
 
 
 def version_of(program: str) -> str:
@@ -146,9 +147,10 @@ class Daemon:
             start_new_session=True,
         )
         log.close()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + _PATIENCE
         while wait and not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 raise RuntimeError(f"the engine did not come up:\n{self.log()[-4000:]}")
             time.sleep(0.02)
         return self
@@ -176,7 +178,7 @@ class Daemon:
         """End the engine process only; its containers are left as they are."""
         assert self.process is not None
         self.process.send_signal(sig)
-        self.process.wait(30)
+        self.process.wait(_PATIENCE)
         self.process = None
 
     def docker(
@@ -207,24 +209,30 @@ class Daemon:
         if self.process is None and self.data.exists():
             self.start()
         try:
-            left = self.docker("ps", "-aq").split()
-            if left:
-                self.docker("rm", "-fv", *left)
+            self.clear()
         finally:
-            if self.process is not None:
-                self.kill(signal.SIGTERM)
-            for ns in filter(None, (self.namespace, self.outside)):
-                subprocess.run(["ip", "netns", "del", ns], check=False)
-            shutil.rmtree(self.root, ignore_errors=True)
+            self.away()
+
+    def clear(self) -> None:
+        """Remove every container. One that is just leaving by itself is no error."""
+        deadline = time.monotonic() + _PATIENCE
+        while left := self.docker("ps", "-aq").split():
+            done = self.client("rm", "-fv", *left)
+            assert time.monotonic() < deadline, done.stderr.decode(errors="replace")
+
+    def away(self) -> None:
+        """End the engine, and remove its namespaces (a missing one is no error) and roots."""
+        if self.process is not None:
+            self.kill(signal.SIGTERM)
+        for ns in filter(None, (self.namespace, self.outside)):
+            subprocess.run(["ip", "netns", "del", ns], check=False, capture_output=True)
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def __enter__(self) -> Daemon:
         try:
             return self.up()
         except BaseException:
-            if self.process is not None:
-                self.kill()
-            for ns in filter(None, (self.namespace, self.outside)):
-                subprocess.run(["ip", "netns", "del", ns], check=False, capture_output=True)
+            self.away()
             raise
 
     def __exit__(self, *_: object) -> None:

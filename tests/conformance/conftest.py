@@ -108,14 +108,17 @@ class Terminal:
     """A client on a pseudo-terminal."""
 
     def __init__(self, cli: Cli, *args: str, rows: int = 24, columns: int = 80) -> None:
-        self.pid, self.fd = pty.fork()
+        self.fd, theirs = pty.openpty()
+        self.size(rows, columns)
+        self.pid = os.fork()
         if self.pid == 0:
             try:
-                time.sleep(0.05)  # the size is set by then
+                os.close(self.fd)
+                os.login_tty(theirs)
                 os.execve(cli.program, [cli.program, "-H", cli.host, *args], cli.environment)
             finally:
                 os._exit(99)
-        self.size(rows, columns)
+        os.close(theirs)
         self.seen = b""
         self.code: int | None = None
 

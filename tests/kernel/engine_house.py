@@ -10,16 +10,17 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 
 from tests.hosts import IMAGE, busybox_files, tar_of
 from wharfie.daemon import assemble, config, host
 from wharfie.engine import model
-from wharfie.kernel import namespaces
+from wharfie.kernel import cgroups, namespaces
 
 Scenario = Callable[["Place"], Awaitable[None]]
-_SECONDS = 60
+_SECONDS = 150
 
 
 class Place:
@@ -35,7 +36,7 @@ class Place:
     async def open(self) -> assemble.House:
         assemble.directories(self.config)
         if self.groups is None:  # an engine that is opened again stays where it is
-            self.groups = host.groups(self.config, "test" + os.path.basename(self.root)[-4:])
+            self.groups = host.groups(self.config, _instance(self.root))
         self.groups.make()
         self.house = assemble.House(self.config, self.groups, self.told.append)
         await self.house.start()
@@ -72,8 +73,17 @@ class Place:
         images = self.house.images
         await asyncio.to_thread(images.import_, io.BytesIO(tar_of(busybox_files())), IMAGE, [], "")
 
-    def left_in_run(self) -> list[str]:
-        return os.listdir(f"{self.root}/run/c")
+    async def nothing_in_run(self) -> None:
+        """Wait until the last run directory has gone: the engine removes them behind its answers."""
+        await eventually(lambda: not os.listdir(f"{self.root}/run/c"))
+
+
+async def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Wait until it holds."""
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it never came true"
+        await asyncio.sleep(0.01)
 
 
 def inside(scenario: Scenario) -> None:
@@ -99,8 +109,23 @@ def inside(scenario: Scenario) -> None:
         said += piece
     _, status = os.waitpid(pid, 0)
     mine.close()
+    _clear(root)
     shutil.rmtree(root, ignore_errors=True)
     assert status == 0, f"status {status}:\n{said.decode(errors='replace')}"
+
+
+def _instance(root: str) -> str:
+    return "test" + os.path.basename(root)[-4:]
+
+
+def _clear(root: str) -> None:
+    """What an engine that could not leave (killed by its alarm, say) has left; nothing after a good end."""
+    config_of, _ = config.load(["--data-root", f"{root}/data", "--exec-root", f"{root}/run"])
+    groups = host.groups(config_of, _instance(root))
+    whole = cgroups.Cgroup(groups.base, groups.layout)
+    if whole.exists():
+        whole.kill()
+        whole.delete(patience=5.0)
 
 
 async def _play(scenario: Scenario, root: str) -> None:

@@ -29,10 +29,7 @@ def daemon() -> Iterator[Daemon]:
     try:
         yield made
     finally:
-        if made.process is not None:
-            made.kill(signal.SIGTERM)
-        subprocess.run(["ip", "netns", "del", made.namespace], check=False)
-        subprocess.run(["rm", "-rf", str(made.root)], check=False)
+        made.away()
 
 
 def again(daemon: Daemon, *argv: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import signal
 import socket
 
 import pytest
 
-from tests.kernel.engine_house import Place, inside
+from tests.kernel.engine_house import Place, eventually, inside
 from wharfie.base import errors, frames
 from wharfie.engine import model
 
@@ -22,6 +24,21 @@ def read_all(sock: socket.socket) -> bytes:
     while piece := sock.recv(65536):
         out += piece
     return out
+
+
+def parent_of(pid: int) -> int:
+    """Of a living process."""
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def ended_by(init: int, shim: int) -> bool:
+    """Tell a container's init to end until its shim has ended (both are pidfds): it may not listen yet."""
+    if select.select([shim], [], [], 0)[0]:
+        return True
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(init, signal.SIGUSR1)
+    return False
 
 
 async def output(place: Place, identifier: str, options: model.AttachOptions) -> socket.socket:
@@ -58,8 +75,7 @@ def test_a_whole_life() -> None:
         await engine.remove(identifier, volumes=True)
         with pytest.raises(errors.NotFound):
             engine.get(identifier)
-        await asyncio.sleep(0.2)
-        assert place.left_in_run() == []
+        await place.nothing_in_run()
 
     inside(scenario)
 
@@ -79,8 +95,8 @@ def test_commands_that_cannot_be_started() -> None:
         removed = engine.watch(gone, "removed")
         with pytest.raises(errors.NoCommand):
             await engine.start(gone)
-        await asyncio.wait_for(removed, 5)
-        assert place.left_in_run() == []
+        await asyncio.wait_for(removed, 20)
+        await place.nothing_in_run()
 
     inside(scenario)
 
@@ -149,7 +165,7 @@ def test_restart_policy_and_auto_remove() -> None:
         assert len(names) == 1
         removed = engine.watch(volatile, "removed")
         await engine.start(volatile)
-        assert (await asyncio.wait_for(removed, 5)).code == 0
+        assert (await asyncio.wait_for(removed, 20)).code == 0
         assert not os.path.exists(f"{place.root}/data/volumes/{names[0]}")
 
     inside(scenario)
@@ -160,14 +176,17 @@ def test_the_engine_leaves_and_comes_back() -> None:
         assert place.house is not None
         engine = place.house.containers
         stays = await place.create("sleep", "1000", name="stays")
-        ends = await place.create("sh", "-c", "sleep 0.6; exit 4", name="ends")
+        ends = await place.create("sh", "-c", "trap 'exit 4' USR1; while :; do sleep 0.05; done", name="ends")
         await place.create("true", name="never")
         await place.create("true", name="volatile", auto_remove=True)
         for ref in (stays, ends):
             await engine.start(ref)
         pid, ip = engine.get(stays).state.pid, engine.get(stays).endpoints["bridge"].ip_address
+        init, shim = (os.pidfd_open(p) for p in (engine.get(ends).state.pid, parent_of(engine.get(ends).state.pid)))
         await place.close()
-        await asyncio.sleep(1)
+        await eventually(lambda: ended_by(init, shim))
+        os.close(init)
+        os.close(shim)
         house = await place.open()
         engine = house.containers
         assert engine.get("stays").state.pid == pid
@@ -176,8 +195,7 @@ def test_the_engine_leaves_and_comes_back() -> None:
         assert (engine.get("ends").state.status, engine.get("ends").state.exit_code) == ("exited", 4)
         assert engine.get("ends").endpoint is None
         assert engine.get("never").state.status == "created"
-        await asyncio.sleep(0.2)
-        assert [c.name for c in engine.list() if c.name == "volatile"] == []  # as dockerd: nobody would start it now
+        await eventually(lambda: "volatile" not in [c.name for c in engine.list()])  # as dockerd: who would start it?
         _, other = await place.run("true")
         assert other.code == 0
         made = await engine.execs.create("stays", model.ExecConfig(cmd=["true"]))
@@ -195,9 +213,7 @@ def test_a_killed_shim_is_buried() -> None:
         identifier = await place.create("sleep", "1000")
         await engine.start(identifier)
         waiting = engine.watch(identifier, "next-exit")
-        with open(f"/proc/{engine.get(identifier).state.pid}/stat") as file:
-            shim = int(file.read().rpartition(")")[2].split()[1])
-        fd = os.pidfd_open(shim)
+        fd = os.pidfd_open(parent_of(engine.get(identifier).state.pid))
         signal.pidfd_send_signal(fd, signal.SIGKILL)
         os.close(fd)
         assert (await asyncio.wait_for(waiting, 10)).code == 255
@@ -217,7 +233,6 @@ def test_many_at_once() -> None:
             await place.house.containers.remove(identifier)
 
         await asyncio.gather(*(one(n) for n in range(30)))
-        await asyncio.sleep(0.3)
-        assert place.left_in_run() == []
+        await place.nothing_in_run()
 
     inside(scenario)
