@@ -55,6 +55,7 @@ class Containers:
                                   on_gone=supervision.on_gone)
         self._creation = Creation(services, self._lives.record)
         self._ending = Ending(services)
+        self._ending.overrule = supervision.overrule
         self._copying = Copying(services, provision, self._ending)
         self._removal = Removal(services, self._ending, forget=self._lives.forget, users_of=self._lives.users_of)
         self.execs = Execs(services, self._lives, provision)

@@ -1,28 +1,40 @@
 """Stop, kill, restart, pause: signals by way of the shim, and waiting for what they do. The lock is not held while
-waiting, since the end itself needs it."""
+waiting, since the end itself needs it.
+
+A shim answers in milliseconds. One that says nothing to SIGKILL for _SHIM_PATIENCE is stopped or stuck: it is killed
+itself, and the undertaker ends its container. Other signals only fail: the container may be well.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from wharfie.base import errors
 from wharfie.shim import wire
 
 from . import signals, states, told
-from .link import ShimGone
+from .link import Link, ShimGone
 from .live import NEXT_EXIT, Live
 from .model import WaitResult
 from .services import Services
 
 _KILL_PATIENCE = 30.0
+_SHIM_PATIENCE = 5.0
 _SIGKILL, _SIGTERM, _SIGCONT = 9, 15, 18
 
 
+class ShimSilent(errors.Unavailable):
+    """A shim that lives and does not answer."""
+
+
 class Ending:
-    """Ends processes of containers."""
+    """Ends processes of containers. `overrule` (Supervision.overrule) ends one past its shim."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self.overrule: Callable[[Live, Link, str], Coroutine[Any, Any, None]] = _nobody
 
     async def stop(self, live: Live, *, timeout: int | None, signal: str) -> None:
         """Signal, wait, SIGKILL. Raises Unchanged when it does not run."""
@@ -39,9 +51,8 @@ class Ending:
         await self._by_user(live)
         ended = live.watch(NEXT_EXIT)
         try:
-            await self._signal(live, wanted)
-            if not await _within(ended, float(timeout)):
-                await self._signal(live, _SIGKILL)
+            if not await self._ask_to_end(live, wanted, ended, float(timeout)):
+                await self._kill(live)
                 if not await _within(ended, _KILL_PATIENCE):
                     raise errors.Unavailable(f"container {live.id} does not end: its process may be stuck in the "
                                              "kernel (state D)", name=live.id)
@@ -64,7 +75,7 @@ class Ending:
             return
         ended = live.watch(NEXT_EXIT)
         try:
-            await self._signal(live, number)
+            await self._kill(live)
             await _within(ended, _KILL_PATIENCE)
         finally:
             ended.cancel()
@@ -115,24 +126,53 @@ class Ending:
         told.container(self._services.events, live.record, "stop")
         return True
 
-    async def _signal(self, live: Live, number: int) -> None:
-        """By the shim, which holds init's pidfd. A process that ended meanwhile is fine. A paused one must be let go,
-        or it could not die."""
+    async def _ask_to_end(self, live: Live, number: int, ended: asyncio.Future[WaitResult], seconds: float) -> bool:
+        """Send the stop signal; whether the end comes within `seconds` (negative: the process may take for ever, its
+        shim may not)."""
+        begin = asyncio.get_running_loop().time()
+        try:
+            await self._signal(live, number, patience=max(seconds, _SHIM_PATIENCE))
+        except ShimSilent:
+            return ended.done()
+        spent = asyncio.get_running_loop().time() - begin
+        return await _within(ended, seconds if seconds < 0 else max(0.0, seconds - spent))
+
+    async def _kill(self, live: Live) -> None:
+        """SIGKILL by the shim; past it when it does not answer."""
         link = live.link
+        try:
+            await self._signal(live, _SIGKILL)
+        except ShimSilent:
+            if link is not None and live.link is link:
+                await self.overrule(live, link, f"its shim did not answer for {_SHIM_PATIENCE:.0f} s and was killed; "
+                                    "the container was ended with it and its exit code is unknown")
+
+    async def _signal(self, live: Live, number: int, patience: float = 0) -> None:
+        """By the shim, which holds init's pidfd. A process that ended meanwhile is fine. A paused one must be let go,
+        or it could not die. Raises ShimSilent."""
+        link, patience = live.link, patience or _SHIM_PATIENCE
         if link is None:
             return
         try:
-            await link.request(wire.SIGNAL, signal=number)
-            told.container(self._services.events, live.record, "kill", signal=str(number))
-            if live.record.state.paused and number in (_SIGKILL, _SIGTERM, _SIGCONT, _stop_signal(live)):
-                await self._resume(live)
+            async with asyncio.timeout(patience):
+                await link.request(wire.SIGNAL, signal=number)
+                told.container(self._services.events, live.record, "kill", signal=str(number))
+                if live.record.state.paused and number in (_SIGKILL, _SIGTERM, _SIGCONT, _stop_signal(live)):
+                    await self._resume(live)
         except (errors.Conflict, ShimGone):
             return
+        except TimeoutError:
+            raise ShimSilent(f"the shim of container {live.id} has not answered for {patience:.0f} s", name=live.id,
+                             action="docker kill or docker rm -f ends the container past it") from None
 
 
 def _stop_signal(live: Live) -> int:
     word = live.record.config.stop_signal
     return signals.parse(word) if word else _SIGTERM
+
+
+async def _nobody(live: Live, link: Link, why: str) -> None:
+    raise AssertionError("ending is not wired up")
 
 
 async def _within(ended: asyncio.Future[WaitResult], seconds: float) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from wharfie.base import errors
 from wharfie.shim import wire
 
 _LEAVE_PATIENCE = 2.0
+_ANSWER_PATIENCE = 30.0
 Launcher = Callable[[], wire.ZygoteLink]
 
 
@@ -45,22 +47,28 @@ class Forks:
         finally:
             self._launching = None
 
-    async def fork(self, kind: str, directory: str, fds: Iterable[int] = ()) -> tuple[int, int]:
+    async def fork(self, kind: str, directory: str, fds: Iterable[int] = (), **more: Any) -> tuple[int, int]:
         """A child of `kind` (wire.KIND_*) for a run directory: its pid and pidfd (the caller's to close). Raises
-        ZygoteLost; what the zygote's error means."""
+        ZygoteLost; what the zygote's error means; Unavailable when it says nothing at all."""
         link = await self.start()
         self._n += 1
         n = self._n
         future: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         self._pending[n] = future
         try:
-            wire.send_bytes(link.sock, link.encode_fork(kind, n, directory), fds)
+            wire.send_bytes(link.sock, link.encode_fork(kind, n, directory, **more), fds)
         except BlockingIOError:
             del self._pending[n]
             raise errors.Unavailable("the zygote does not take requests", action="try again")
         except OSError:
             self._lost()
-        return await future
+        try:
+            async with asyncio.timeout(_ANSWER_PATIENCE):
+                return await future
+        except TimeoutError:
+            raise errors.Unavailable(f"the zygote has not answered for {_ANSWER_PATIENCE:.0f} s") from None
+        finally:
+            self._pending.pop(n, None)
 
     async def close(self) -> None:
         """Let the zygote go, and wait until it has left (it leaves when its socket closes)."""

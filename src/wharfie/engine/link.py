@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -41,6 +42,7 @@ class Link:
         self.hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self.gone = asyncio.Event()
         self.exit_seen = False
+        self.why = ""  # it was killed, and for what
         self._loop.add_reader(sock.fileno(), self._readable)
         if pidfd >= 0:
             self.watch_process(pidfd)
@@ -71,6 +73,27 @@ class Link:
         self._unsent.append((data, held))
         self._flush()
         return await future
+
+    def kill(self, why: str) -> None:
+        """End a shim that does not answer, by its pidfd: `gone` follows, unless it is stuck in the kernel. Raises
+        Unavailable when its pidfd is not known."""
+        if self.gone.is_set():
+            return
+        if self._pidfd < 0:
+            raise errors.Unavailable("the shim of this container does not answer, and its process is not known")
+        self.why = self.why or why
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has just ended: the loop will hear of it
+
+    @property
+    def pid(self) -> int:
+        """The shim's pid, 0 when it is not known or gone (pidfd_open(2): fdinfo)."""
+        if self._pidfd < 0:
+            return 0
+        with open(f"/proc/self/fdinfo/{self._pidfd}", encoding="ascii") as file:
+            return max(0, next((int(line.split()[1]) for line in file if line.startswith("Pid:")), 0))
 
     def close(self) -> None:
         """Drop the connection (the shim lives on). Pending requests end with ShimGone; on_gone is not called."""

@@ -189,12 +189,12 @@ async def _send_away(link: Link) -> None:
     await link.request(wire.BYE)
 
 
-async def bury(services: Services, directory: paths.RunDirectory) -> None:
+async def bury(services: Services, directory: paths.RunDirectory, **more: Any) -> None:
     """Let an undertaker end what a dead shim left: it kills the tree, writes an exit record when there is none, removes
-    the cgroup. Returns when it is done. Raises what the zygote says."""
+    the cgroup; `more` is for shim.undertaker.run. Returns when it is done. Raises what the zygote says."""
     for last in (False, True):
         try:
-            _, pidfd = await services.forks.fork(wire.KIND_UNDERTAKER, directory.root)
+            _, pidfd = await services.forks.fork(wire.KIND_UNDERTAKER, directory.root, **more)
             break
         except ZygoteLost:
             if last:

@@ -20,6 +20,7 @@ from .start import bury
 UNKNOWN_CODE = 255
 LOST = "the shim of this container was killed; its exit code is not known"
 _SHIM_PATIENCE = 3.0
+_DEATH_PATIENCE = 5.0
 
 
 class Supervision:
@@ -55,14 +56,29 @@ class Supervision:
         if not link.exit_seen:
             self._background.spawn(self._lost(live, link), f"lost shim of {live.id}")
 
-    async def _lost(self, live: Live, link: Link) -> None:
+    async def overrule(self, live: Live, link: Link, why: str) -> None:
+        """Kill a shim that does not answer. Its container is ended as after any death of a shim, and `why` recorded;
+        returns when that has begun. One that cannot even die (stuck in the kernel) is given up, and its container ended
+        all the same. Raises Unavailable when its process is not known."""
+        self._services.log(f"container {live.id}: {why}")
+        link.kill(why)
+        try:
+            async with asyncio.timeout(_DEATH_PATIENCE):
+                await link.gone.wait()
+        except TimeoutError:
+            doomed = link.pid
+            link.close()  # whoever waits for an answer of it, with the lock in hand, hears that it is gone
+            self._background.spawn(self._lost(live, link, doomed), f"stuck shim of {live.id}")
+
+    async def _lost(self, live: Live, link: Link, doomed: int = 0) -> None:
         directory = self._services.run.container(live.id)
         async with live.lock:
             if live.link is not link:
                 return
-            await bury(self._services, directory)  # keeps an exit record that is there, removes what the shim could not
+            # Keeps an exit record that is there, removes what the shim could not.
+            await bury(self._services, directory, reason=link.why, doomed=doomed)
             found = await asyncio.to_thread(rundir.read_exit, directory)
-            self._finish(live, link, found or wire.Exit(UNKNOWN_CODE, None, False, LOST, when.now()))
+            self._finish(live, link, found or wire.Exit(UNKNOWN_CODE, None, False, link.why or LOST, when.now()))
         self._follow(live)
 
     async def ended(self, live: Live, link: Link, exit: wire.Exit) -> None:

@@ -3,6 +3,10 @@ only the first net: setuid programs clear it), and at engine start for every run
 
 It takes the lock, kills the tree, records that nobody saw the end, and removes the control group. The run directory
 itself is the engine's to remove.
+
+A shim that was killed while it is stuck in the kernel (state D) keeps its lock until it gets out, which may be never.
+It will not run one more instruction then: who has SIGKILL pending is as good as dead, and its container is ended
+without the lock.
 """
 
 from __future__ import annotations
@@ -26,18 +30,19 @@ _DEATH_SECONDS = 10.0
 REASON = "the container's shim was killed; the container was ended and its exit code is unknown"
 
 
-def run(directory: str) -> None:
-    """Bury what is in `directory`. Does nothing when a shim holds the lock. Idempotent. Raises OSError."""
+def run(directory: str, reason: str = "", doomed: int = 0) -> None:
+    """Bury what is in `directory`. `reason` is recorded as why the container has ended; `doomed` is the pid of a shim
+    that was killed. Does nothing when another shim holds the lock. Idempotent. Raises OSError."""
     process.close_range(3)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.set_title(f"wharfie-undertaker {os.path.basename(directory)}")
     home = paths.RunDirectory(directory)
-    if not _lock(home):
+    if not _lock(home) and not _is_doomed(doomed):
         return
     group = _cgroup(home)
     _end(home, group)
     if record.read(home.exit) is None:
-        record.write_exit(home, Exit(record.UNKNOWN_CODE, None, False, REASON, when.now()))
+        record.write_exit(home, Exit(record.UNKNOWN_CODE, None, False, reason or REASON, when.now()))
     if group is not None:
         try:
             group.delete(patience=_DEATH_SECONDS)
@@ -61,6 +66,18 @@ def _lock(home: paths.RunDirectory) -> bool:
         else:
             return True
     return False
+
+
+def _is_doomed(pid: int) -> bool:
+    """Whether a process exists and has SIGKILL pending (proc(5), status): nothing can take that back."""
+    if pid <= 1:
+        return False
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
+    except OSError:
+        return False
+    return any(int(lines.get(name, b"0"), 16) >> (signal.SIGKILL - 1) & 1 for name in (b"SigPnd", b"ShdPnd"))
 
 
 def _cgroup(home: paths.RunDirectory) -> cgroups.Cgroup | None:

@@ -280,10 +280,11 @@ class ZygoteLink:
         return self.sock.fileno()
 
     @staticmethod
-    def encode_fork(kind: str, n: int, directory: str) -> bytes:
+    def encode_fork(kind: str, n: int, directory: str, **more: Any) -> bytes:
         """The request for one child. Beside it goes [conn] for KIND_SHIM (one end of a SEQPACKET socketpair, the
-        shim's first connection), nothing for KIND_UNDERTAKER. Answer: {"n", "pid"} + [pidfd] or {"n", "error"}."""
-        return encode({"n": n, "op": "fork", "kind": kind, "directory": directory})
+        shim's first connection), nothing for KIND_UNDERTAKER; `more` are what undertaker.run takes. Answer: {"n",
+        "pid"} + [pidfd] or {"n", "error"}."""
+        return encode({"n": n, "op": "fork", "kind": kind, "directory": directory, **more})
 
     def close(self) -> None:
         """Let the zygote go: it leaves when this socket closes; shims live on."""

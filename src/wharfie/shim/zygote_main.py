@@ -189,5 +189,7 @@ def _child(message: dict[str, Any], fds: list[int], ready: shim.Shim) -> Callabl
             raise errors.Invalid("a shim needs one connection")
         return lambda: ready.run(directory, fds[0])
     if kind == wire.KIND_UNDERTAKER:
-        return lambda: undertaker.run(directory)
+        reason, doomed = message.get("reason"), message.get("doomed")
+        return lambda: undertaker.run(directory, reason if isinstance(reason, str) else "",
+                                      doomed if isinstance(doomed, int) else 0)
     raise errors.Unsupported(f"the zygote forks no {kind!r}")
