@@ -121,8 +121,8 @@ def test_mounts_below_mounts(cli: Cli, image: str, tmp_path: Path) -> None:
     for flags, shown in ((("-v", f"{volume}e:/etc"), ["2", "box"]), (("--read-only",), ["2", "box", "ro"])):
         assert cli.ok("run", "--rm", "-h", "box", *flags, image, "sh", "-c", script).split() == shown
     cli.ok("volume", "rm", volume, f"{volume}e")
-    for bad, words in (("vol:rel", "must be absolute"), ("a b:/m", "invalid characters"), ("vol:/m:bogus", "invalid mode"),
-                       ("vol:/", "destination can't be '/'")):
+    for bad, words in (("vol:rel", "must be absolute"), ("a b:/m", "invalid characters"),
+                       ("vol:/m:bogus", "invalid mode"), ("vol:/", "destination can't be '/'")):
         assert words in cli.fails(125, "run", "--rm", "-v", bad, image, "true")
     assert "Duplicate mount point" in cli.fails(125, "run", "--rm", "-v", "vol:/m", "-v", "vol2:/m", image, "true")
 
