@@ -13,6 +13,7 @@ import pytest
 
 from tests.kernel import shim_dock
 from wharfie.base import errors, ids
+from wharfie.kernel import cgroups
 from wharfie.shim import wire
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -28,7 +29,7 @@ def dock(tmp_path_factory):
 def box(dock):
     """A container that sleeps."""
     made = dock.container()
-    made.run("sleep", "100")
+    made.init = made.run("sleep", "100")["pid"]
     yield made
     made.ask("signal", signal=9)
     assert made.exit()["code"] == 137
@@ -161,6 +162,53 @@ def test_an_exec_whose_grandchildren_never_stop_writing(dock):
     assert box.exit()["code"] == 137
     client.close()
     box.gone()
+
+
+@pytest.fixture
+def stuck(box):
+    """The container of `box`, its process in a state that nothing stops: the freezer of v1 has it already."""
+    group = f"/sys/fs/cgroup/freezer/wharfie-stuck-{os.getpid()}"
+    if not os.path.isdir(os.path.dirname(group)):
+        pytest.skip("needs the freezer of cgroup v1")
+    os.mkdir(group)
+    inside = cgroups.Cgroup(box.launch.cgroup).v1["freezer"]
+    try:
+        _write(f"{group}/cgroup.procs", box.init)
+        _write(f"{group}/freezer.state", "FROZEN")
+        yield box
+    finally:
+        _write(f"{group}/freezer.state", "THAWED")
+        for pid in open(f"{group}/cgroup.procs").read().split():
+            _write(f"{inside}/cgroup.procs", pid)
+        os.rmdir(group)
+
+
+def _write(path: str, value: object) -> None:
+    with open(path, "w") as file:
+        file.write(str(value))
+
+
+def test_a_pause_that_takes_its_time_keeps_nobody_waiting(stuck):
+    box = stuck
+    begin = time.monotonic()
+    wire.send(box.sock, wire.request(900, "pause"))
+    for _ in range(3):
+        assert box.ask("top", args="-o pid")[0]["processes"]
+    with pytest.raises(errors.Conflict, match="paused"):
+        box.exec("true")
+    assert time.monotonic() - begin < 2
+    while (message := box.receive()[0]).get("n") != 900:
+        pass
+    assert message["error"]["kind"] == "unavailable"
+    assert 4 < time.monotonic() - begin < 8
+
+
+def test_a_pause_that_takes_its_time_can_be_taken_back(stuck):
+    box = stuck
+    wire.send(box.sock, wire.request(901, "pause"))
+    wire.send(box.sock, wire.request(902, "resume"))
+    answers = [box.receive()[0] for _ in range(2)]
+    assert {a["n"]: a.get("error", {}).get("kind", "") for a in answers} == {901: "conflict", 902: ""}
 
 
 def test_detach_keys_that_are_none_start_nothing(box):

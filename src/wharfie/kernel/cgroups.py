@@ -235,20 +235,24 @@ class Cgroup:
     def freeze(self, patience: float = _PATIENCE) -> None:
         """Stop every process of the group and wait until they have stopped. Raises OSError: ETIMEDOUT (then thawed
         again), EOPNOTSUPP without a freezer."""
-        if self._freezer_v2():
-            _write(f"{self.v2}/cgroup.freeze", "1")
-        elif "freezer" in self.v1:
-            _write(f"{self.v1['freezer']}/freezer.state", "FROZEN")
-        else:
-            raise error(errno.EOPNOTSUPP, detail="pausing needs a cgroup freezer")
         limit = time.monotonic() + patience
-        while not self.is_frozen():
+        while not self.begin_freeze():
             if time.monotonic() > limit:
                 self.thaw()
                 raise error(errno.ETIMEDOUT, detail=f"{self.path} did not freeze within {patience:g} s")
             select.select([], [], [], 0.002)
-            if not self._freezer_v2():
-                _write(f"{self.v1['freezer']}/freezer.state", "FROZEN")  # v1 needs telling again (runc does too)
+
+    def begin_freeze(self) -> bool:
+        """Tell every process of the group to stop; whether they all have. Does not wait: to be called again until it
+        is so (v1 needs telling again, too). Raises OSError: EOPNOTSUPP without a freezer."""
+        if self._freezer_v2():
+            if read(f"{self.v2}/cgroup.freeze").strip() != "1":
+                _write(f"{self.v2}/cgroup.freeze", "1")
+        elif "freezer" in self.v1:
+            _write(f"{self.v1['freezer']}/freezer.state", "FROZEN")
+        else:
+            raise error(errno.EOPNOTSUPP, detail="pausing needs a cgroup freezer")
+        return self.is_frozen()
 
     def thaw(self) -> None:
         """Let them run again; nothing happens when they do. Raises OSError."""

@@ -21,6 +21,7 @@ from .execs import Execs
 from .life import Life
 from .loop import Loop
 from .making import Family, Making
+from .pausing import Pausing
 from .ports import Ports
 from .verbs import Verbs
 from .wire import BORN, EXITED, PREPARED, RUNNING, Exit
@@ -46,7 +47,8 @@ class Shim:
         self.life = Life(self.loop, self.family, self._exited, make)
         self.execs = Execs(self.loop, self.life, self.family, self._tell)
         self.ports = Ports(self.loop, self.family)
-        verbs = Verbs(self.life, self.execs, self.ports, self._tell, self._bye)
+        verbs = Verbs(self.life, self.execs, self.ports, self._tell, self._bye,
+                      Pausing(self.loop, self.life))
         self.connections = Connections(self.loop, verbs.handle, self._hello, self._lonely)
 
     def run(self, directory: str, conn: int) -> None:

@@ -8,6 +8,7 @@ from wharfie.base import errors
 from wharfie.kernel import process
 
 from . import top, wire
+from .pausing import Pausing
 from .wire import Launch
 
 TYPE_CHECKING = False
@@ -30,8 +31,9 @@ class Verbs:
     """What the engine may ask. `tell` sends an event, `leave` ends the shim once everybody is served."""
 
     def __init__(self, life: Life, execs: Execs, ports: Ports, tell: Callable[[Message], None],
-                 leave: Callable[[], None]) -> None:
+                 leave: Callable[[], None], pausing: Pausing) -> None:
         self._life = life
+        self._pausing = pausing
         self._execs = execs
         self._ports = ports
         self._tell = tell
@@ -67,6 +69,8 @@ class Verbs:
             process.pidfd_send_signal(self._life.running().process.pidfd, number)
         except ProcessLookupError as error:
             raise errors.Conflict("the container's process has ended") from error
+        if number == process.SIGKILL:
+            self._pausing.killed()
         return {}, [], []
 
     def _resize(self, message: Message, _fds: list[int]) -> Answer:
@@ -91,14 +95,11 @@ class Verbs:
     def _exec(self, message: Message, fds: list[int]) -> Later:
         return self._execs.start(message, fds)
 
-    def _pause(self, _message: Message, _fds: list[int]) -> Answer:
-        self._life.limits().freeze()
-        self._life.paused = True
-        return {}, [], []
+    def _pause(self, _message: Message, _fds: list[int]) -> Answer | Later:
+        return self._pausing.pause() or ({}, [], [])
 
     def _resume(self, _message: Message, _fds: list[int]) -> Answer:
-        self._life.limits().thaw()
-        self._life.paused = False
+        self._pausing.resume()
         return {}, [], []
 
     def _stats(self, _message: Message, _fds: list[int]) -> Answer:
