@@ -41,7 +41,7 @@ s size bool            Show sizes
 def _list(session: Session, parsed: flags.Parsed) -> int:
     last = 1 if parsed.on("latest") and parsed.number("last") == -1 else parsed.number("last")
     form = parsed.text("format") or ("" if parsed.on("quiet") else str(session.config.get("psFormat")))
-    size = parsed.on("size") or ".Size" in form
+    size = parsed.on("size") or ".Size" in form or "json .}" in form.replace(" }", "}")  # a whole row has its size
     found = session.json(calls.container_list(
         all=parsed.on("all"), limit=max(last, 0), size=size, filters=tables.filters(parsed.all("filter"))))
     trim = not parsed.on("no-trunc")
