@@ -167,7 +167,8 @@ class Box:
               **process: Any) -> dict[str, Any]:
         with open(self.home.config, "w") as f:
             json.dump(spec(list(args), tty=self.launch.tty, namespaces=self.launch.namespaces, **process), f)
-        return self.ask("start", fds, spec="config.json", listeners=listeners or [])[0]
+        self.ask("create", spec="config.json")
+        return self.ask("start", fds, listeners=listeners or [])[0]
 
     def run(self, *args: str, **process: Any) -> dict[str, Any]:
         """prepare and start."""

@@ -291,45 +291,6 @@ def test_process_object_alone() -> None:
     assert process_of("true")["args"] == ["true"]
 
 
-def test_sibling_of_a_throw_away_maker(rig: Rig) -> None:
-    """A child of ours makes the container, which becomes our child; so does an exec's process."""
-    from tests.kernel.runtime_rig import reap
-    from wharfie.drivers import native
-    from wharfie.kernel import process
-    from wharfie.runtime import channel
-
-    process.subreaper()
-    rig.driver = native.Native(sibling=True)
-    mine, theirs = channel.pair()
-    maker = os.fork()
-    if maker == 0:
-        try:
-            container = rig.hold()
-            wanted = spec_of("sh", "-c", "exit 6").process
-            assert wanted is not None
-            more = rig.driver.exec(container, wanted, contract.Stdio())
-            theirs.send({"pids": [container.process.pid, more.pid]}, [container.process.pidfd, more.pidfd])
-            with pytest.raises(errors.NoCommand):
-                rig.exec(container, "nope")
-            with pytest.raises(errors.NotExecutable):
-                rig.run(spec_of("/bin/garbage"))
-        finally:
-            os._exit(0)
-    rig.driver = native.Native()
-    theirs.close()
-    got = mine.receive()
-    assert got is not None
-    message, (first, second) = got
-    mine.close()
-    assert reap(second) == ("exited", 6)
-    os.waitpid(maker, 0)
-    assert os.readlink(f"/proc/{message['pids'][0]}/exe").endswith("busybox")
-    while os.waitpid(-1, os.WNOHANG)[0]:
-        pass  # those that failed; a zombie left in the pid namespace would hold up the end of its first process
-    process.kill_pidfd(first)
-    assert reap(first) == ("killed", 9)
-
-
 @pytest.mark.parametrize("point", ["init.born", "init.mounted", "init.pivoted", "init.dropped"])
 def test_init_killed_at_a_point_leaves_nothing(rig: Rig, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (sorted(os.listdir("/proc/self/fd")), Path("/proc/self/mountinfo").read_text())

@@ -12,7 +12,7 @@ import pytest
 from tests.kernel.runtime_rig import Rig
 from wharfie.base import errors
 from wharfie.drivers import contract
-from wharfie.runtime import parent
+from wharfie.runtime import birth
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
@@ -48,7 +48,7 @@ STOPPER = "while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; test $p = 1 || k
 
 
 def test_a_joiner_that_is_stopped_is_given_up_and_killed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parent, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(birth, "PATIENCE_SECONDS", 1.0)
     container = rig.hold("sh", "-c", STOPPER)
 
     def join() -> None:

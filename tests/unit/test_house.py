@@ -28,7 +28,7 @@ FLOORS: dict[str, tuple[int, set[str]]] = {
     "client": (2, {"web", "base"}),
     "storage": (3, {"archive", "oci", "kernel", "base"}),
     "network": (3, {"netlink", "base"}),
-    "drivers": (3, {"runtime", "oci", "kernel", "base"}),
+    "drivers": (3, {"runtime", "oci", "kernel"}),
     "gate": (3, {"kernel", "base"}),
     "shim": (4, {"drivers", "runtime", "gate", "logs", "oci", "kernel", "base"}),
     "images": (4, {"storage", "archive", "oci", "base"}),

@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from wharfie.runtime import faults, parent
+from wharfie.runtime import birth, faults
 from wharfie.runtime.channel import Channel, pair
 
 
 @pytest.fixture
-def birth():
+def begun():
     mine, theirs = pair()
-    made = parent._Birth(os.getpid(), os.pidfd_open(os.getpid()), mine, sibling=True)
+    made = birth.Birth(os.getpid(), os.pidfd_open(os.getpid()), mine)
     yield made, theirs
     os.close(made.pidfd)
     mine.close()
@@ -31,37 +31,37 @@ def _say(theirs: Channel, message: dict[str, object], count: int = 0) -> None:
         os.close(fd)
 
 
-def test_in_turn(birth):
-    made, theirs = birth
+def test_in_turn(begun):
+    made, theirs = begun
     _say(theirs, {"opened": ["mount"], "console": True}, 2)
     made.until("opened")
-    assert [kind for kind, _ in made.fds] == ["mount"]
+    assert [kind for kind, _ in made.namespaces] == ["mount"]
     assert made.console >= 0
-    for fd in (made.console, made.fds[0][1]):
+    for fd in (made.console, made.namespaces[0][1]):
         os.close(fd)
     _say(theirs, {"exec": 1})
     made.until("exec")
-    assert made.executing
+    assert made._executing
 
 
 @pytest.mark.parametrize(("message", "count"), [
     ({"opened": ["mount"], "console": False}, 1), ({"opened": [], "console": True}, 1), ({"pid": 4242}, 1),
     ({"ready": 1}, 1), ({"exec": 1}, 3), ({"nothing": 1}, 1),
 ])
-def test_out_of_turn(birth, message, count):
+def test_out_of_turn(begun, message, count):
     """From a process that the container may hold in its hands."""
-    made, theirs = birth
+    made, theirs = begun
     made.visible()
     before = len(os.listdir("/proc/self/fd"))
     _say(theirs, message, count)
     with pytest.raises(faults.StepFailed, match="out of turn"):
         made.until("end")
     assert len(os.listdir("/proc/self/fd")) == before
-    assert (made.pid, made.console, made.fds) == (os.getpid(), -1, [])
+    assert (made.pid, made.console, made.namespaces) == (os.getpid(), -1, [])
 
 
-def test_twice(birth):
-    made, theirs = birth
+def test_twice(begun):
+    made, theirs = begun
     for _ in range(2):
         _say(theirs, {"opened": [], "console": False})
     made.until("opened")

@@ -15,13 +15,14 @@ POINTS: tuple[str, ...] = (
     # engine: create
     "engine.create.checked", "engine.create.snapshot", "engine.create.volumes", "engine.create.recorded",
     # engine: start
-    "engine.start.directory", "engine.start.forked", "engine.start.prepared", "engine.start.networked",
-    "engine.start.spec", "engine.start.started", "engine.start.recorded",
+    "engine.start.directory", "engine.start.forked", "engine.start.prepared", "engine.start.spec",
+    "engine.start.networked", "engine.start.started", "engine.start.recorded",
     # zygote
     "zygote.fork.asked", "zygote.fork.forked", "zygote.fork.answered",
     # shim
-    "shim.born", "shim.locked", "shim.sandbox.made", "shim.rootfs.made", "shim.start.asked", "shim.cgroup.made",
-    "shim.init.cloned", "shim.init.ready", "shim.start.answered", "shim.exit.reaped", "shim.exit.recorded",
+    "shim.born", "shim.locked", "shim.cgroup.made", "shim.init.cloned", "shim.sandbox.made", "shim.rootfs.made",
+    "shim.create.asked", "shim.init.ready", "shim.start.asked", "shim.start.answered", "shim.exit.reaped",
+    "shim.exit.recorded",
     # init
     "init.born", "init.mounted", "init.pivoted", "init.dropped",
 )

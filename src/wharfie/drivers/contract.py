@@ -12,6 +12,13 @@ tests/contracts/test_driver_contract.py takes a factory of drivers and holds eac
     kill(container)        ------------>  SIGKILL for all of it
     delete(container)      ------------>  what the driver holds (fds, namespaces) is given back
 
+    or, in a child of the shim's that was cloned into a new pid namespace, unless the container is to have that of
+    others, or a user namespace that must own it:
+    become(bundle, stdio, channel)        create and start in one: the calling process is the container's first one now,
+                                          or makes it and leaves. It says so on the channel (runtime.channel), where a
+                                          Birth listens, and waits there for the go.
+    join(container, process, …, channel)  likewise exec; no go
+
 All calls are synchronous and made from one thread. The caller is the parent of every process a driver makes and must
 reap it (waitid on the pidfd); a driver reaps only what it gives up itself, that is a process whose create, start or
 exec raised. Errors are `base.errors`: NoCommand and NotExecutable for the program, Invalid for a spec that cannot be,
@@ -24,9 +31,10 @@ from wharfie.runtime import bundle, faults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import NoReturn, Protocol
 
     from wharfie.oci import spec as oci_spec
+    from wharfie.runtime.channel import Channel
 else:
     Protocol = object
 
@@ -63,6 +71,22 @@ class Driver(Protocol):
     ) -> Process:
         """Run one more process in a started container; returns after its execve. Raises as start does, leaving no
         process behind, and Conflict when the container has ended."""
+        ...
+
+    def become(self, bundle: Bundle, stdio: Stdio, channel: Channel) -> NoReturn:
+        """Be the container's first process. What fails is reported on the channel; the caller ends in any case."""
+        ...
+
+    def join(
+        self,
+        container: Container,
+        process: oci_spec.Process,
+        stdio: Stdio,
+        terminal_size: tuple[int, int],
+        seccomp: bytes | None,
+        channel: Channel,
+    ) -> NoReturn:
+        """Be one more process of a started container."""
         ...
 
     def kill(self, container: Container) -> None:

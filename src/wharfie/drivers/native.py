@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
 
-from wharfie.base import errors
 from wharfie.kernel import process as processes
 from wharfie.runtime import parent
 
@@ -13,23 +11,22 @@ from . import contract
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from wharfie.oci import spec as oci_spec
+    from wharfie.runtime.channel import Channel
 
 
 class Native:
-    """Stateless: everything about a container is in the values that create returns. `sibling`: the processes become
-    children of the caller's parent (see runtime.parent)."""
-
-    def __init__(self, *, sibling: bool = False) -> None:
-        self.sibling = sibling
+    """Stateless: everything about a container is in the values that create returns."""
 
     def create(self, bundle: contract.Bundle, stdio: contract.Stdio) -> contract.Created:
         """See the contract."""
-        return parent.create(bundle, stdio, sibling=self.sibling)
+        return parent.create(bundle, stdio)
 
     def start(self, created: contract.Created) -> None:
         """See the contract."""
-        parent.start(created, sibling=self.sibling)
+        parent.start(created)
 
     def exec(
         self,
@@ -40,9 +37,23 @@ class Native:
         seccomp: bytes | None = None,
     ) -> contract.Process:
         """See the contract."""
-        if _ended(container.process.pidfd):
-            raise errors.Conflict(f"container {container.id} is not running", name=container.id)
-        return parent.execute(container, process, stdio, terminal_size, seccomp, sibling=self.sibling)
+        return parent.execute(container, process, stdio, terminal_size, seccomp)
+
+    def become(self, bundle: contract.Bundle, stdio: contract.Stdio, channel: Channel) -> NoReturn:
+        """See the contract."""
+        parent.become(bundle, stdio, channel)
+
+    def join(
+        self,
+        container: contract.Container,
+        process: oci_spec.Process,
+        stdio: contract.Stdio,
+        terminal_size: tuple[int, int],
+        seccomp: bytes | None,
+        channel: Channel,
+    ) -> NoReturn:
+        """See the contract."""
+        parent.join_in(container, process, stdio, terminal_size, seccomp, channel)
 
     def kill(self, container: contract.Container) -> None:
         """See the contract. The group first; the pidfd too, for a container without a group."""
@@ -60,10 +71,3 @@ class Native:
         """See the contract."""
         for _, fd in container.namespaces:
             os.close(fd)
-
-
-def _ended(pidfd: int) -> bool:
-    """Whether the process has ended: its namespaces take nobody any more, and the kernel's word for that is ENOMEM."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))

@@ -69,21 +69,19 @@ class Starting:
             undo.callback(rundir.remove, directory)
             points.reach("engine.start.directory")
             launch = self._launch(record)
+            self._networking.reserve(live, undo)
+            listeners, listener_fds = self._networking.listen(live, undo)
+            rundir.write_launch(directory, launch, network_of(record))  # before there can be a cgroup to bury
             link = await self._fork(live, directory, undo)
             points.reach("engine.start.forked")
             _, fds = await link.request(wire.PREPARE, launch=launch.asdict())
             undo.callback(wire.close_all, fds.values())
             points.reach("engine.start.prepared")
-            self._networking.reserve(live, undo)
-            await _both(self._networking.connect(live, fds), self._write_spec(live, fds["rootfs"], directory))
-            listeners, listener_fds = self._networking.listen(live, undo)
-            rundir.write_launch(directory, launch, network_of(record))  # before there can be a cgroup to bury
+            await _both(self._networking.connect(live, fds), self._create(live, link, fds["rootfs"], directory))
             points.reach("engine.start.networked")
-            points.reach("engine.start.spec")
             await self._attaching.unpark(live, link)
             said, started = await link.request(
-                wire.START, listener_fds, names=[f"listener{i}" for i in range(len(listener_fds))],
-                spec=os.path.basename(directory.config), listeners=listeners,
+                wire.START, listener_fds, names=[f"listener{i}" for i in range(len(listener_fds))], listeners=listeners,
             )
             wire.close_all(started.values())  # signals go through the shim
             points.reach("engine.start.started")
@@ -92,14 +90,16 @@ class Starting:
             wire.close_all([*fds.values(), *listener_fds])
         points.reach("engine.start.recorded")
 
-    async def _write_spec(self, live: Live, rootfs: int, directory: paths.RunDirectory) -> None:
-        """Here, while the network's worker works: three small files of the data root are read. But a bind's source may
-        lie on a file system that hangs."""
+    async def _create(self, live: Live, link: Link, rootfs: int, directory: paths.RunDirectory) -> None:
+        """Write the spec, and let the shim make the process. Here, while the network's worker works: three small files
+        of the data root are read. But a bind's source may lie on a file system that hangs."""
         if live.record.planned:
             spec = await asyncio.to_thread(self._provision.spec, live, rootfs)
         else:
             spec = self._provision.spec(live, rootfs)
         rundir.write_spec(directory, spec)
+        points.reach("engine.start.spec")
+        await link.request(wire.CREATE, spec=os.path.basename(directory.config))
 
     def _launch(self, record: Container) -> wire.Launch:
         services, config, host = self._services, record.config, record.host_config

@@ -20,8 +20,8 @@ class Stdio(Value):
 
 
 class Sandbox(Value):
-    """The namespaces a container lives in, as fds made ahead. -1: made by clone when the spec lists the namespace,
-    else the host's. Whoever made the sandbox closes its fds (`sandbox.close`)."""
+    """The namespaces a container lives in, as fds made ahead. -1: made new when the spec lists the namespace, else
+    the host's. Whoever made the sandbox closes its fds (`sandbox.close`)."""
 
     user: int = -1
     net: int = -1
@@ -36,10 +36,11 @@ class Bundle(Value):
 
     rootfs: fd of the detached mount that becomes `/`. It stays the caller's; init attaches that very mount, so after
         create the fd is the container's root as the container sees it.
-    cgroup: made and limited already by the caller; the process is born in it. None: it stays in the caller's.
+    cgroup: made and limited already by the caller; on v2 the process is born in it. None: it stays in the caller's.
     seccomp: a compiled BPF program, or None for no filter.
     idmap: the map of the user namespace when `sandbox.user` is given.
     terminal_size: (height, width) for a console, (0, 0) = what the spec says.
+    here: the kinds of namespaces that the process which becomes the container's first one has made, and is in, already.
     tied: the container is killed when the calling thread ends (the first net under a dying shim).
     """
 
@@ -51,6 +52,7 @@ class Bundle(Value):
     seccomp: bytes | None = None
     idmap: overlay.IdMap | None = None
     terminal_size: tuple[int, int] = (0, 0)
+    here: tuple[str, ...] = ()
     tied: bool = True
 
 

@@ -1,14 +1,15 @@
-"""The dialogue between the parent (shim) and the process it makes. One message a datagram, JSON, fds beside it.
+"""The dialogue between the parent (shim) and a process on its way to be the container's. One message a datagram, JSON,
+fds beside it.
 
     parent                                  init or joiner
     ------                                  --------------
     clone  ------------------------------>  enter namespaces, build the root, drop
-           <--- {"opened": [kinds], "console": bool} + fds ---
+           <--- {"opened": [kinds], "console": bool} + fds ---   [a joiner: only with a console]
                                             pivot, stdio, drop
            <--- {"pid": n} + pidfd -------  [only a forked one, early or late: the middle process leaves]
                                             close everything, look the program up
            <--- {"ready": 1} -------------  [init only]
-    start  ---- {"go": 1} --------------->
+    start  ---- {"go": 1} --------------->  [init only]
                                             no_new_privs, filter
            <--- {"exec": 1} --------------
                                             execve closes the channel: the parent reads the end = success

@@ -22,6 +22,7 @@ class StepFailed(errors.WharfieError):
         self.step = step
         self.errno = number
         self.path = path
+        self.detail = detail
 
 
 class NotInside(OSError):
@@ -30,6 +31,8 @@ class NotInside(OSError):
 
 def describe(error: BaseException, step: str) -> dict[str, Any]:
     """The report of a failure as a JSON object. Pure. Called in init, so nothing is imported or looked up here."""
+    if isinstance(error, StepFailed):
+        return {"step": error.step, "errno": error.errno, "path": error.path, "detail": error.detail}
     if isinstance(error, errors.WharfieError):
         return {"step": step, "kind": error.kind, "message": error.message, "name": error.name, "action": error.action}
     if isinstance(error, OSError):

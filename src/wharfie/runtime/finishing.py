@@ -66,7 +66,8 @@ def keep_only(fd: int) -> int:
 
 
 def finish(order: Order, channel: Channel, *, ready: bool) -> None:
-    """Session, terminal, signals, limits, program; wait for the go; filter; execve. Returns only by raising."""
+    """Session, terminal, signals, limits, program; if `ready`, say so and wait for the go; filter; execve. Returns
+    only by raising."""
     wanted = order.process
     os.setsid()
     if wanted.terminal:
@@ -77,8 +78,8 @@ def finish(order: Order, channel: Channel, *, ready: bool) -> None:
     os.umask(_DEFAULT_UMASK if wanted.user.umask is None else wanted.user.umask)
     if ready:
         channel.send({"ready": 1})
-    if channel.receive() is None:
-        os._exit(1)
+        if channel.receive() is None:
+            os._exit(1)
     if order.tied:
         process.pdeathsig(process.SIGKILL)
         if _hung_up(channel):

@@ -1,5 +1,6 @@
 """init: the process that becomes the container's first program. Everything it does was decided by the plan; everything
-it needs was opened or imported before it was born. It never returns: execve, or a report and _exit."""
+it needs was imported before it was born and is opened before it enters the container. It never returns: execve, or a
+report and _exit."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from .operation import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
     from .finishing import Order
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 
 class Task(Value):
-    """What goes through the fork, as one value. fresh: the kinds of namespaces made on the way, whose fds are wanted
-    by the parent."""
+    """What is to be done, and the descriptors for it. ahead: the namespaces that exist already; fresh: the kinds of
+    those that this process makes or has made. The parent gets fds of both."""
 
     plan: Plan
     order: Order
@@ -54,12 +55,14 @@ class Progress:
         return self.step or self.current.describe()
 
 
-def run(task: Task, channel: Channel) -> NoReturn:
-    """The whole of init."""
+def turn(decide: Callable[[], Task], channel: Channel) -> NoReturn:
+    """The whole of init: what is to be done comes from `decide`, which may still look at the host."""
     progress = Progress()
     try:
         points.reach("init.born")
         process.set_dumpable(False)
+        progress.step = "prepare the container"
+        task = decide()
         os.umask(0)
         _run(task, channel, progress)
     except BaseException as error:
@@ -86,7 +89,7 @@ def _run(task: Task, channel: Channel, progress: Progress) -> None:
     progress.perform(plan.build, world)
     points.reach("init.mounted")
     progress.step = "hand over the namespaces"
-    hand_over(channel, world, [(kind, namespaces.open_ns("self", kind)) for kind in task.fresh])
+    hand_over(channel, world, [*task.ahead, *((kind, namespaces.open_ns("self", kind)) for kind in task.fresh)])
     null = devices.open_null(world)
     slave = world.terminal[1] if world.terminal else -1
     progress.perform(plan.pivot, world)
@@ -115,11 +118,13 @@ def hand_over(channel: Channel, world: World, kinds: list[tuple[str, int]]) -> N
 
 def fork_apart(channel: Channel) -> None:
     """Fork; the child returns as the container's process, the middle one names it to the parent and leaves. The child
-    waits for that, since a report that comes before its name would be laid at the middle one's door."""
+    waits for that, since a report that comes before its name would be laid at the middle one's door. It is the parent's
+    own child (CLONE_PARENT), so that its parent-death signal does not mean the middle one; made by the older clone,
+    since the container's filter may be at work already."""
     read, write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    pid, pidfd = namespaces.clone(namespaces.CLONE_PARENT)
     if pid:
-        channel.send({"pid": pid}, (process.pidfd_open(pid),))
+        channel.send({"pid": pid}, (pidfd,))
         os.write(write, b"1")
         os._exit(0)
     os.close(write)

@@ -15,6 +15,7 @@ from .operation import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from .finishing import Order
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 
 class Task(Value):
-    """What goes through the fork. enter: cgroup to mount namespace; become: working directory to capabilities."""
+    """What is to be done, and the descriptors for it. enter: cgroup to mount namespace; become: working directory to
+    capabilities."""
 
     enter: tuple[Operation, ...]
     console: Operation | None
@@ -32,12 +34,13 @@ class Task(Value):
     joins: tuple[int, ...]
 
 
-def run(task: Task, channel: Channel) -> NoReturn:
+def turn(decide: Callable[[], Task], channel: Channel) -> NoReturn:
     """The whole of a joiner: the middle process, and, after its fork, the process that becomes the program."""
     progress = Progress()
     try:
         process.set_dumpable(False)
-        _run(task, channel, progress)
+        progress.step = "prepare the process"
+        _run(decide(), channel, progress)
     except BaseException as error:
         report(channel, error, progress)
     finally:
@@ -53,7 +56,8 @@ def _run(task: Task, channel: Channel, progress: Progress) -> None:
     if task.console is not None:
         progress.perform((task.console,), world)
     null = devices.open_null(world, spare)
-    hand_over(channel, world, [])
+    if world.terminal:
+        hand_over(channel, world, [])
     progress.step = "prepare stdio"
     finishing.wire_stdio(task.order, world.terminal[1] if world.terminal else -1, null)
     progress.perform(task.become, world)

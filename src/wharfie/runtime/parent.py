@@ -1,9 +1,10 @@
-"""parent: the shim's side. It opens what lies on the host, makes the process, listens to its reports and lets it go.
+"""parent: how a process becomes the container's first one, or one more in it; and, for who wants to wait for that, the
+same in a child of the caller.
 
-All or nothing: a process that failed is killed and reaped here, and what was opened is closed on every way out.
-
-With `sibling` the new process is not a child of the caller but of the caller's own parent (CLONE_PARENT), a subreaper,
-which reaps it: for a caller that is itself a throw-away child. It then only waits for ends, and reaps nothing.
+`become` and `join_in` turn the calling process itself: it opens what lies on the host, then enters what it was given
+and executes the program; what it reports on the way is read by a Birth at the other end of its channel. `create`,
+`start` and `execute` make a child that does so, and read it: all or nothing, a process that failed is killed and reaped
+here, and what was opened is closed on every way out.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from __future__ import annotations
 import errno
 import os
 import select
-import time
 
-from wharfie.base import errors, points
-from wharfie.base.undo import Undo
+from wharfie.base import errors
 from wharfie.kernel import cgroups, mounts, namespaces, process
 
 from . import devices, entering, faults, init, join, options, plan, validate
+from .birth import END, Birth, kill_and_reap
 from .bundle import Bundle, Container, Created, Process, Sandbox, Stdio
 from .channel import Channel, adopt, pair
 from .command import variables
@@ -25,14 +25,11 @@ from .finishing import Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import NoReturn
 
     from wharfie.oci import spec as oci_spec
 
-_SIGCHLD = 17
-# How long a process may take to become the program once others of its pid namespace see it: they can stop it.
-PATIENCE_SECONDS = 20.0
-_DEATH_SECONDS = 5.0
 _SANDBOX_KINDS = (
     ("user", "user"), ("ipc", "ipc"), ("uts", "uts"), ("net", "network"), ("pid", "pid"), ("cgroup", "cgroup"),
 )
@@ -40,155 +37,102 @@ _SANDBOX_KINDS = (
 _JOIN_ORDER = ("user", "ipc", "uts", "network", "cgroup", "pid", "mount")
 
 
-class _Birth:
-    """A process on its way: what its reports have brought so far.
-
-    Descriptors and pid are taken once, and none after `visible`: the container may hold the process in its hands then
-    (ptrace), and what it reports is the container's word."""
-
-    def __init__(self, pid: int, pidfd: int, channel: Channel, *, sibling: bool) -> None:
-        self.pid, self.pidfd, self.channel, self.sibling = pid, pidfd, channel, sibling
-        self.fds: list[tuple[str, int]] = []
-        self.console = -1
-        self.executing = False
-        self._expected = {"opened", "pid"}
-        self._deadline: float | None = None
-
-    def hurry(self) -> None:
-        """Let no report be later than PATIENCE_SECONDS from now."""
-        self._deadline = time.monotonic() + PATIENCE_SECONDS
-
-    def visible(self) -> None:
-        """No more descriptors are expected."""
-        self._expected.clear()
-
-    def until(self, wanted: str) -> None:
-        """Read reports until `wanted` comes ("end": the channel's end). Raises what the process reports, or that it has
-        ended without a word."""
-        while True:
-            self._await()
-            got = self.channel.receive()
-            if got is None:
-                if wanted == "end" and self.executing:
-                    return
-                raise faults.StepFailed("start the process", 0, detail="it ended without a word (killed?)")
-            message, fds = got
-            self._take(message, fds)
-            if wanted in message:
-                return
-
-    def _await(self) -> None:
-        if self._deadline is None:
-            return
-        poll = select.poll()
-        poll.register(self.channel.fileno(), select.POLLIN)
-        if not poll.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
-            raise errors.Unavailable(f"the process did not begin within {PATIENCE_SECONDS:.0f} s: is it stopped?")
-
-    def _take(self, message: dict[str, Any], fds: list[int]) -> None:
-        kind = next((k for k in ("failed", "opened", "pid", "ready", "exec") if k in message), "")
-        if fds or kind in ("opened", "pid"):
-            if kind not in self._expected:
-                for fd in fds:
-                    os.close(fd)
-                raise faults.StepFailed("start the process", 0, detail="it spoke out of turn")
-            self._expected.discard(kind)
-        if kind == "failed":
-            raise faults.revive(message["failed"])
-        if kind == "opened":
-            if message["console"]:
-                self.console = fds.pop()
-            self.fds += zip(message["opened"], fds, strict=True)
-        elif kind == "pid":
-            self._replace(int(message["pid"]), fds)
-        elif kind == "exec":
-            self.executing = True
-
-    def _replace(self, pid: int, fds: list[int]) -> None:
-        """The middle process has forked the real one and leaves; it is ours to reap, and its child is ours now."""
-        if "opened" not in self._expected:
-            self.hurry()  # it has forked at the very end, into a pid namespace that others live in
-        middle = self.pidfd
-        self.pid, self.pidfd = pid, fds[0]
-        _wait(middle, sibling=self.sibling)
-        os.close(middle)
-
-    def give_up(self) -> None:
-        """Kill, reap, close all."""
-        self.channel.close()
-        kill_and_reap(self.pidfd, sibling=self.sibling)
-        for fd in (self.pidfd, self.console, *(fd for _, fd in self.fds)):
-            if fd >= 0:
-                os.close(fd)
-
-    def process(self) -> Process:
-        """The process, while it waits: afterwards it may be reaped, and its start time lost."""
-        try:
-            started = process.start_time(self.pid)
-        except OSError:
-            started = 0  # ended already; its report is still to be read
-        return Process(self.pid, self.pidfd, started, self.console)
+# ---- in the process itself ----
 
 
-def kill_and_reap(pidfd: int, *, sibling: bool = False) -> None:
-    """End a child (or sibling, which its parent reaps) for good."""
-    process.kill_pidfd(pidfd)
-    _wait(pidfd, sibling=sibling)
+def become(bundle: Bundle, stdio: Stdio, channel: Channel) -> NoReturn:
+    """Be the container's first process. The caller has one thread and was cloned with `birth_flags`, on v2 into the
+    container's cgroup; all its descriptors but 0 to 2 go. Failures are reported on the channel."""
+    init.turn(lambda: _task(bundle, stdio), channel)
 
 
-def _wait(pidfd: int, *, sibling: bool) -> None:
-    if sibling:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.poll(_DEATH_SECONDS * 1000)  # longer only when it is stuck in the kernel, or frozen
-        return
-    try:
-        process.waitid_pidfd(pidfd, block=True)
-    except ChildProcessError:
-        pass
-
-
-def create(bundle: Bundle, stdio: Stdio, *, sibling: bool = False) -> Created:
-    """The container's first process, ready and waiting. Raises Invalid, Unsupported, NoCommand, NotExecutable, or
-    StepFailed; nothing is left then."""
+def _task(bundle: Bundle, stdio: Stdio) -> init.Task:
+    """Decide and open everything. Nothing is closed when this fails: the process ends."""
     validate.check(bundle)
     wanted = bundle.spec.process
     assert wanted is not None
-    with Undo() as held:
-        ahead = ahead_of(bundle, held)
-        made = plan.make(bundle, ahead, layout_for(bundle))
-        task = init.Task(
-            plan=made,
-            order=Order(wanted, variables(wanted.env), stdio, bundle.seccomp, bundle.tied),
-            root=bundle.rootfs,
-            trees=tuple(open_tree(tree, held) for tree in made.trees),
-            ahead=tuple(ahead.items()),
-            joins=_open_joins(bundle.cgroup, held),
-            fresh=tuple(row.type for row in bundle.spec.linux.namespaces if row.type not in ahead),
-        )
-        birth = _clone(made.flags, bundle.cgroup, lambda channel: init.run(task, channel), sibling=sibling)
-        points.reach("shim.init.cloned")
-        try:
-            birth.until("ready")
-            first = birth.process()
-            kept = tuple((kind, os.dup(fd)) for kind, fd in ahead.items()) + tuple(birth.fds)
-        except BaseException:
-            birth.give_up()
-            raise
-    points.reach("shim.init.ready")
-    return Created(Container(bundle.id, first, kept, bundle.cgroup, bundle.spec), birth.channel.detach())
+    ahead = ahead_of(bundle)
+    made = plan.make(bundle, ahead, layout_for(bundle))
+    return init.Task(
+        plan=made,
+        order=Order(wanted, variables(wanted.env), stdio, bundle.seccomp, bundle.tied),
+        root=bundle.rootfs,
+        trees=tuple(open_tree(tree) for tree in made.trees),
+        ahead=tuple(ahead.items()),
+        joins=_open_joins(bundle.cgroup),
+        fresh=tuple(row.type for row in bundle.spec.linux.namespaces if row.type not in ahead and row.type != "user"),
+    )
 
 
-def start(created: Created, *, sibling: bool = False) -> None:
+def join_in(
+    container: Container, wanted: oci_spec.Process, stdio: Stdio, size: tuple[int, int], seccomp: bytes | None,
+    channel: Channel, *, tied: bool = True,
+) -> NoReturn:
+    """Be one more process of a running container, as `become` is its first. On v2 the caller was born in its cgroup
+    (`clone`)."""
+    join.turn(lambda: _joining(container, wanted, stdio, size, seccomp, tied=tied), channel)
+
+
+def _joining(
+    container: Container, wanted: oci_spec.Process, stdio: Stdio, size: tuple[int, int], seccomp: bytes | None, *,
+    tied: bool,
+) -> join.Task:
+    validate.check_process(wanted)
+    if _ended(container.process.pidfd):
+        raise errors.Conflict(f"container {container.id} is not running", name=container.id)
+    spaces = dict(container.namespaces)
+    enter = plan.prepare(wanted, container.cgroup)
+    for kind in _JOIN_ORDER:
+        if kind in spaces:
+            enter.append(entering.EnterUser() if kind == "user" else entering.EnterNamespace(kind))
+    size = size if size != (0, 0) else wanted.console_size
+    return join.Task(
+        enter=tuple(enter),
+        console=devices.MakeConsole(wanted.user.uid, size, place=False) if wanted.terminal else None,
+        become=plan.become(wanted, seccomp),
+        order=Order(wanted, variables(wanted.env), stdio, seccomp, tied),
+        namespaces=container.namespaces,
+        joins=_open_joins(container.cgroup),
+    )
+
+
+def _ended(pidfd: int) -> bool:
+    """Whether the process has ended: its namespaces take nobody any more, and the kernel's word for that is ENOMEM."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+# ---- in a child of the caller ----
+
+
+def create(bundle: Bundle, stdio: Stdio) -> Created:
+    """The container's first process, ready and waiting. Raises Invalid, Unsupported, NoCommand, NotExecutable, or
+    StepFailed; nothing is left then."""
+    flags = birth_flags(bundle)
+    here = ("pid",) if flags else ()
+    birth = _bear(flags, bundle.cgroup, lambda channel: become(bundle.replace(here=here), stdio, channel))
+    try:
+        birth.until("ready")
+        first = birth.process()
+    except BaseException:
+        birth.give_up()
+        raise
+    return Created(Container(bundle.id, first, tuple(birth.namespaces), bundle.cgroup, bundle.spec),
+                   birth.channel.detach())
+
+
+def start(created: Created) -> None:
     """Let a created container go; returns when its program runs. Once. When it raises, the process has been reaped."""
     first = created.process
-    birth = _Birth(first.pid, first.pidfd, adopt(created.channel), sibling=sibling)
+    birth = Birth(first.pid, first.pidfd, adopt(created.channel))
     birth.visible()
     birth.hurry()
     try:
-        _go(birth)
+        birth.go()
+        birth.until(END)
     except BaseException:
-        kill_and_reap(first.pidfd, sibling=sibling)
+        kill_and_reap(first.pidfd)
         raise
     finally:
         birth.channel.close()
@@ -196,82 +140,78 @@ def start(created: Created, *, sibling: bool = False) -> None:
 
 def execute(
     container: Container, wanted: oci_spec.Process, stdio: Stdio, size: tuple[int, int] = (0, 0),
-    seccomp: bytes | None = None, *, tied: bool = True, sibling: bool = False,
+    seccomp: bytes | None = None, *, tied: bool = True,
 ) -> Process:
     """One more process in a running container; returns when its program runs. Raises as create and start do."""
-    validate.check_process(wanted)
-    spaces = dict(container.namespaces)
-    enter = plan.prepare(wanted, container.cgroup)
-    for kind in _JOIN_ORDER:
-        if kind in spaces:
-            enter.append(entering.EnterUser() if kind == "user" else entering.EnterNamespace(kind))
-    size = size if size != (0, 0) else wanted.console_size
-    with Undo() as held:
-        task = join.Task(
-            enter=tuple(enter),
-            console=devices.MakeConsole(wanted.user.uid, size, place=False) if wanted.terminal else None,
-            become=plan.become(wanted, seccomp),
-            order=Order(wanted, variables(wanted.env), stdio, seccomp, tied),
-            namespaces=container.namespaces,
-            joins=_open_joins(container.cgroup, held),
-        )
-        birth = _join(container, lambda channel: join.run(task, channel), sibling=sibling)
-        birth.hurry()
-        try:
-            birth.until("pid")
-            birth.visible()
-            made = birth.process()
-            _go(birth)
-            birth.channel.close()
-            return made
-        except BaseException:
-            birth.give_up()
-            raise
-
-
-def _join(container: Container, child: Any, *, sibling: bool) -> _Birth:
-    """Into the container's group or, where it has groups of its own (an init system that has passed controllers on:
-    then v2 lets no process live in the upper one), the one where its first process lives."""
+    birth = _bear(0, container.cgroup,
+                  lambda channel: join_in(container, wanted, stdio, size, seccomp, channel, tied=tied),
+                  container.process.pidfd)
+    birth.hurry()
     try:
-        return _clone(0, container.cgroup, child, sibling=sibling)
-    except faults.StepFailed as failed:
-        pid = process.pid_of(container.process.pidfd)
-        if failed.errno != errno.EBUSY or container.cgroup is None or pid <= 0:
-            raise
-    now = cgroups.detect(own=f"/proc/{pid}/cgroup")
-    return _clone(0, cgroups.Cgroup(now.v2_own, now), child, sibling=sibling)
+        birth.until("pid")
+        birth.visible()
+        made = birth.process()
+        birth.until(END)
+        birth.channel.close()
+        return made
+    except BaseException:
+        birth.give_up()
+        raise
 
 
-def _go(birth: _Birth) -> None:
-    try:
-        birth.channel.send({"go": 1})
-    except BrokenPipeError:
-        pass  # it has failed meanwhile, and said so
-    birth.until("end")
-
-
-def _clone(flags: int, cgroup: cgroups.Cgroup | None, child: Any, *, sibling: bool) -> _Birth:
-    """Make the process; `child(channel)` is its whole life. On v2 it is born in its cgroup."""
-    if sibling:
-        flags |= namespaces.CLONE_PARENT
-    else:
-        process.subreaper()  # so that a middle process's child becomes ours
+def _bear(
+    flags: int, cgroup: cgroups.Cgroup | None, child: Callable[[Channel], NoReturn], beside: int = -1
+) -> Birth:
+    """Make the process; `child(channel)` is its whole life."""
     mine, theirs = pair()
-    directory = cgroup.open_dir() if cgroup is not None else -1
     try:
-        pid, pidfd = namespaces.clone3(flags, cgroup=directory, exit_signal=0 if sibling else _SIGCHLD)
-    except OSError as error:
+        pid, pidfd = clone(flags, cgroup, beside)
+    except BaseException:
         mine.close()
         theirs.close()
-        raise faults.StepFailed("clone a process", error.errno or 0) from error
-    finally:
-        if directory >= 0:
-            os.close(directory)
+        raise
     if pid == 0:
         mine.close()
         child(theirs)
     theirs.close()
-    return _Birth(pid, pidfd, mine, sibling=sibling)
+    return Birth(pid, pidfd, mine)
+
+
+def birth_flags(bundle: Bundle) -> int:
+    """The namespaces that a first process is cloned with: the one of pids, whose first process is whoever is cloned.
+    Not with a user namespace, which has to own it, and not when it is joined."""
+    pid, user = bundle.spec.linux.namespace("pid"), bundle.spec.linux.namespace("user")
+    fresh = pid is not None and not pid.path and bundle.sandbox.pid < 0
+    apart = bundle.sandbox.user >= 0 or (user is not None and bool(user.path))
+    return namespaces.CLONE_NEWPID if fresh and not apart else 0
+
+
+def clone(flags: int, cgroup: cgroups.Cgroup | None, beside: int = -1) -> tuple[int, int]:
+    """clone3 with `flags`, on v2 into the cgroup: (pid, pidfd), (0, -1) in the child. Where the cgroup has groups of
+    its own (an init system that has passed controllers on: v2 lets no process live in the upper one then), into the one
+    where the process behind the pidfd `beside` lives. Raises StepFailed."""
+    try:
+        return _clone(flags, cgroup)
+    except faults.StepFailed as failed:
+        pid = process.pid_of(beside) if beside >= 0 else -1
+        if failed.errno != errno.EBUSY or cgroup is None or pid <= 0:
+            raise
+    now = cgroups.detect(own=f"/proc/{pid}/cgroup")
+    return _clone(flags, cgroups.Cgroup(now.v2_own, now))
+
+
+def _clone(flags: int, cgroup: cgroups.Cgroup | None) -> tuple[int, int]:
+    directory = cgroup.open_dir() if cgroup is not None else -1
+    try:
+        return namespaces.clone3(flags, cgroup=directory)
+    except OSError as error:
+        raise faults.StepFailed("clone a process", error.errno or 0) from error
+    finally:
+        if directory >= 0:
+            os.close(directory)
+
+
+# ---- what lies on the host ----
 
 
 def layout_for(bundle: Bundle) -> cgroups.Layout | None:
@@ -280,19 +220,18 @@ def layout_for(bundle: Bundle) -> cgroups.Layout | None:
     return bundle.cgroup.layout if bundle.cgroup is not None else cgroups.known()
 
 
-def _open_joins(cgroup: cgroups.Cgroup | None, held: Undo) -> tuple[int, ...]:
-    fds = cgroup.open_joins() if cgroup is not None else []
-    for fd in fds:
-        held.push(os.close, fd)
-    return tuple(fds)
+def _open_joins(cgroup: cgroups.Cgroup | None) -> tuple[int, ...]:
+    return tuple(cgroup.open_joins()) if cgroup is not None else ()
 
 
-def ahead_of(bundle: Bundle, held: Undo) -> dict[str, int]:
+def ahead_of(bundle: Bundle) -> dict[str, int]:
     """The namespaces that exist already, in the order of entering: the sandbox's, and those that the spec names by
     path."""
     sandbox: Sandbox = bundle.sandbox
     found: dict[str, int] = {}
     for field, kind in _SANDBOX_KINDS:
+        if kind in bundle.here:
+            continue
         row = bundle.spec.linux.namespace(kind)
         if getattr(sandbox, field) >= 0:
             found[kind] = getattr(sandbox, field)
@@ -301,11 +240,10 @@ def ahead_of(bundle: Bundle, held: Undo) -> dict[str, int]:
                 found[kind] = os.open(row.path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise faults.StepFailed(f"open the {kind} namespace", error.errno or 0, row.path) from error
-            held.push(os.close, found[kind])
     return found
 
 
-def open_tree(tree: plan.Tree, held: Undo) -> int:
+def open_tree(tree: plan.Tree) -> int:
     """A detached copy of something of the host, decorated. Raises StepFailed naming the source, Invalid."""
     if not tree.source.startswith("/"):
         raise errors.Invalid(f"bind source {tree.source!r} must be an absolute path", name=tree.source)
@@ -317,7 +255,6 @@ def open_tree(tree: plan.Tree, held: Undo) -> int:
             fd = mounts.open_tree(source, "", flags)
         finally:
             os.close(source)
-        held.push(os.close, fd)
         options.decorate(fd, tree.options)
     except OSError as error:
         raise faults.StepFailed(f"bind {tree.source}", error.errno or 0, tree.source, error.strerror or "") from error

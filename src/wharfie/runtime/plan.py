@@ -1,9 +1,9 @@
 """From a bundle to a list of operations. Pure: decides everything, touches nothing; --explain prints `describe`.
 
-Three ways to begin. Directly: clone3 makes the pid and mount namespaces with the process. With a user namespace: a
-middle process enters it, makes the others inside and forks early; its child, alone in its new pid namespace, does the
-rest. With a pid namespace shared with others: the middle process does all of the work outside and forks at the very
-end, so that whoever is visible there never holds more than the container.
+Three ways to begin. Directly: the process was cloned into its new pid namespace and makes the others by itself. With a
+user namespace: a middle process enters it, makes the others inside and forks early; its child, alone in its new pid
+namespace, does the rest. With a pid namespace shared with others: the middle process does all of the work
+outside and forks at the very end, so that whoever is visible there never holds more than the container.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 
 from wharfie.base import errors
 from wharfie.base.value import Value
-from wharfie.kernel import caps, namespaces
+from wharfie.kernel import caps
 
 from . import devices, entering, identity, mounting, options, shielding, validate
 
@@ -38,10 +38,10 @@ class Tree(Value):
 
 
 class Plan(Value):
-    """What parent and init do, in order: clone with `flags`; init performs `enter`, `build`, `pivot`, `become`; then
-    the process itself is finished (`finishing`)."""
+    """What init does, in order: it opens `trees`, performs `enter`, `build`, `pivot`, `become`; then the process itself
+    is finished (`finishing`). `here`: the kinds of namespaces it is in from the start."""
 
-    flags: int
+    here: tuple[str, ...]
     fork: str  # "", "early" (after enter), "late" (after become)
     trees: tuple[Tree, ...]
     enter: tuple[Operation, ...]
@@ -51,9 +51,8 @@ class Plan(Value):
 
     def describe(self) -> list[str]:
         """One line a step."""
-        lines = [f"open {tree.source} of the host" for tree in self.trees]
-        made = [kind for kind, flag in namespaces.FLAGS.items() if self.flags & flag]
-        lines.append(f"clone a process{' with new namespaces: ' + ', '.join(made) if made else ''}")
+        lines = [f"clone a process{' with new namespaces: ' + ', '.join(self.here) if self.here else ''}"]
+        lines += [f"open {tree.source} of the host" for tree in self.trees]
         lines += [op.describe() for op in self.enter]
         if self.fork == "early":
             lines.append("fork into the pid namespace")
@@ -68,27 +67,20 @@ def make(bundle: Bundle, ahead: dict[str, int], layout: cgroups.Layout | None) -
     host's cgroups. The bundle has been validated. Raises Invalid for mount options that mean nothing."""
     spec = bundle.spec
     assert spec.process is not None
-    fresh = [row.type for row in spec.linux.namespaces if row.type not in ahead and row.type != "user"]
+    fresh = [row.type for row in spec.linux.namespaces
+             if row.type not in ahead and row.type not in bundle.here and row.type != "user"]
     fork = "late" if "pid" in ahead else "early" if "user" in ahead and "pid" in fresh else ""
-    apart = "user" in ahead or fork == "late"
     trees: list[Tree] = []
     build = _Builder(bundle, trees, layout, mapped="user" in ahead, shared_pid=fork == "late")
     return Plan(
-        flags=0 if apart else _flags([k for k in fresh if k != "cgroup"]),
+        here=bundle.here,
         fork=fork,
-        enter=_enter(bundle, ahead, tuple(fresh if apart else [k for k in fresh if k == "cgroup"])),
+        enter=_enter(bundle, ahead, tuple(fresh)),
         build=build.operations(),
         pivot=_pivot(spec, devices=bundle.cgroup is not None or _all_devices(spec)),
         become=become(spec.process, bundle.seccomp),
         trees=tuple(trees),
     )
-
-
-def _flags(kinds: list[str]) -> int:
-    flags = 0
-    for kind in kinds:
-        flags |= namespaces.FLAGS[kind]
-    return flags
 
 
 def _enter(bundle: Bundle, ahead: dict[str, int], fresh: tuple[str, ...]) -> tuple[Operation, ...]:

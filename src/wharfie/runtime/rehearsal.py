@@ -11,10 +11,8 @@ from __future__ import annotations
 import os
 
 from wharfie.base import errors
-from wharfie.base.undo import Undo
-from wharfie.kernel import namespaces
 
-from . import channel, command, devices, entering, mounting, parent, plan, shielding, validate
+from . import channel, command, devices, entering, mounting, parent, plan, sandbox, shielding, validate
 from .bundle import Bundle, Sandbox
 from .operation import World
 from .options import Options
@@ -57,18 +55,16 @@ def _open_fds() -> set[int]:
 
 
 def _play(spec: oci_spec.Spec, group: cgroups.Cgroup | None, seccomp: bytes | None) -> None:
-    with Undo() as held:
-        own = {field: namespaces.open_ns("self", field) for field in ("net", "ipc", "uts")}
-        bundle = Bundle("rehearsal", spec, mounting.make("tmpfs", "tmpfs", Options()), Sandbox(**own), group, seccomp)
-        validate.check(bundle)
-        ahead = parent.ahead_of(bundle, held)
-        made = plan.make(bundle, ahead, parent.layout_for(bundle))
-        trees = tuple(parent.open_tree(tree, held) for tree in made.trees)
-        world = World(bundle.rootfs, trees=trees, namespaces=tuple(ahead.items()))
-        assert spec.process is not None
-        command.find(spec.process.args[0], command.variables(spec.process.env))
-        _talk()
-        _perform((*made.enter, *made.build), world)
+    bundle = Bundle("rehearsal", spec, mounting.make("tmpfs", "tmpfs", Options()), Sandbox(), group, seccomp,
+                    here=("pid", *(kind for _, kind in sandbox.MADE)))
+    validate.check(bundle)
+    ahead = parent.ahead_of(bundle)
+    made = plan.make(bundle, ahead, parent.layout_for(bundle))
+    world = World(bundle.rootfs, trees=tuple(parent.open_tree(tree) for tree in made.trees))
+    assert spec.process is not None
+    command.find(spec.process.args[0], command.variables(spec.process.env))
+    _talk()
+    _perform((*made.enter, *made.build), world)
 
 
 def _perform(steps: tuple[Operation, ...], world: World) -> None:

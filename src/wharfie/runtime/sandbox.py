@@ -1,8 +1,8 @@
 """The namespaces a container lives in, made before it exists, as fds: the user namespace first, the others from inside
 it, so that the container's root owns its own network (CAP_NET_BIND_SERVICE, raw sockets, sysfs).
 
-The caller, the shim, stays in the host's namespaces. Without a user namespace it steps into new ones and back
-(unshare, setns). With one there is no way back, so a throw-away child goes and sends the fds home.
+Without a user namespace the caller steps into new ones and stays there, or comes back (unshare, setns). Into one there
+is no way back, so a throw-away child goes and sends the fds home.
 """
 
 from __future__ import annotations
@@ -29,30 +29,35 @@ _AF_NETLINK, _SOCK_RAW, _NETLINK_ROUTE = 16, 3, 0
 _NS_GET_USERNS, _NS_GET_NSTYPE = 0xB701, 0xB703
 
 # launch's word → (the sandbox's field, the specification's kind)
-_MADE = (("net", "network"), ("ipc", "ipc"), ("uts", "uts"))
-_JOINABLE = (*_MADE, ("pid", "pid"), ("cgroup", "cgroup"))
+MADE = (("net", "network"), ("ipc", "ipc"), ("uts", "uts"))
+_JOINABLE = (*MADE, ("pid", "pid"), ("cgroup", "cgroup"))
 
 
 class Made(Value):
-    """A sandbox, and a NETLINK_ROUTE socket opened inside its new network namespace (-1 when that is not new). The fds
-    are the caller's."""
+    """A sandbox; the kinds of namespaces that the caller is in now (`here`); and a NETLINK_ROUTE socket opened inside
+    its new network namespace (-1 when that is not new). The fds are the caller's."""
 
     sandbox: Sandbox
     netlink: int = -1
+    here: tuple[str, ...] = ()
 
 
-def make(wanted: Mapping[str, Any], idmap: overlay.IdMap | None = None) -> Made:
+def make(wanted: Mapping[str, Any], idmap: overlay.IdMap | None = None, *, stay: bool = False) -> Made:
     """The sandbox for `wanted`: kind ("net", "ipc", "uts", "pid", "cgroup") → "new", "none" (new, for net without
     links), "host", or the path of an existing namespace; "user" → {"uid_map", "gid_map"} or None, unless `idmap` says
-    it. New pid and cgroup namespaces are left to clone. Raises StepFailed, Invalid."""
+    it. New pid and cgroup namespaces are left for later. With `stay`, and without a user namespace, the caller remains
+    in what it makes: for a process that becomes the container's. Raises StepFailed, Invalid."""
     idmap = idmap if idmap is not None else _idmap(wanted.get("user"))
-    fresh = [pair for pair in _MADE if wanted.get(pair[0], "host") in ("new", "none")]
+    fresh = [pair for pair in MADE if wanted.get(pair[0], "host") in ("new", "none")]
     paths = [(field, kind, str(wanted.get(field, ""))) for field, kind in _JOINABLE]
     with Undo() as undo:
         found: dict[str, int] = {}
         try:
             if idmap is not None:
                 found = _outside(fresh, idmap)
+            elif fresh and stay:
+                namespaces.unshare(_flags(fresh))
+                found = _open_all([row for row in fresh if row[0] == "net"])  # the engine's, to connect it
             elif fresh:
                 found = _in_and_back(fresh)
         except OSError as error:
@@ -64,7 +69,7 @@ def make(wanted: Mapping[str, Any], idmap: overlay.IdMap | None = None) -> Made:
             undo.push(os.close, found[field])
         undo.forget()
     netlink = found.pop("netlink", -1)
-    return Made(Sandbox(**found), netlink)
+    return Made(Sandbox(**found), netlink, tuple(kind for _, kind in fresh) if stay and idmap is None else ())
 
 
 def close(sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ import sys
 from wharfie.base import errors, when
 from wharfie.drivers import contract
 from wharfie.kernel import process
+from wharfie.runtime import birth
 
 from . import detach, record, wire
 from .connections import Later
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from .loop import Loop, Timer
     from .making import Family
 
-# The maker itself gives up, and kills what it has made, before this (runtime.parent.PATIENCE_SECONDS).
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = birth.PATIENCE_SECONDS
 
 
 class Exec:
@@ -40,13 +40,14 @@ class Exec:
 
 
 class _Beginning:
-    """One whose maker is at work: the container may hold it up, by stopping the process before it becomes the program,
-    and so nobody waits for it but its own client."""
+    """One on its way: the container may hold it up, by stopping the process before it becomes the program, and so
+    nobody waits for it but its own client."""
 
-    def __init__(self, identifier: str, streams: Streams, making: Making) -> None:
+    def __init__(self, identifier: str, streams: Streams, begun: birth.Birth) -> None:
         self.id = identifier
         self.streams = streams
-        self.making = making
+        self.birth = begun
+        self.process: contract.Process | None = None
         self.client = -1
         self.attach: dict[str, Any] = {}
         self.answer = Later()
@@ -87,15 +88,15 @@ class Execs:
         if attach and fds:
             one.client, one.attach = fds.pop(0), attach
         self._beginning[identifier] = one
-        self._loop.watch(one.making.fileno(), IN, lambda _: self._made(one))
+        self._loop.watch(one.birth.channel.fileno(), IN, lambda _: self._heard(one))
         one.deadline = self._loop.after(_PATIENCE_SECONDS, lambda: self._failed(one, errors.Unavailable(
             f"exec did not begin within {_PATIENCE_SECONDS:.0f} s", name=identifier)))
         return one.answer
 
-    def _make(self, container: contract.Container, request: dict[str, Any], streams: Streams) -> Making:
-        """A maker of its own, asked for the process."""
+    def _make(self, container: contract.Container, request: dict[str, Any], streams: Streams) -> birth.Birth:
+        """A maker of its own, on its way to be the process."""
         kinds, spaces = [k for k, _ in container.namespaces], [fd for _, fd in container.namespaces]
-        making = Making()
+        making = Making(cgroup=container.cgroup, beside=container.process.pidfd)
         try:
             making.tell(
                 wire.EXEC, [*(fd for fd in streams.stdio if fd >= 0), container.process.pidfd, *spaces],
@@ -108,32 +109,44 @@ class Execs:
             making.close()
             raise
         self._family.makers += 1
-        return making
+        return making.turn()
+
+    def _heard(self, one: _Beginning) -> None:
+        """A report of its birth. Once it is visible to the container its descriptors are known."""
+        try:
+            kind = one.birth.step()
+        except (errors.WharfieError, OSError, LookupError, ValueError) as error:
+            self._failed(one, error)
+            return
+        if kind == "pid":
+            one.birth.visible()
+            one.process = one.birth.process()
+        elif kind == birth.END:
+            self._made(one)
 
     def _made(self, one: _Beginning) -> None:
-        """The maker has answered, or died."""
-        pidfd = -1
+        """The program runs."""
+        made = one.process
         try:
-            result, fds = one.making.answer(wire.EXEC)
-            pidfd = fds["pidfd"]
-            made = contract.Process(result["pid"], pidfd, result["start_time"], fds.get("console", -1))
+            if made is None:
+                raise errors.WharfieError(f"exec {one.id} began without a word of its process")
             one.streams.started(made.console)
+            one.birth.console = -1
             one.streams.outlet.held = True
             if one.client >= 0:
                 client, one.client = one.client, -1
                 one.streams.attach(client, one.attach, ends_stdin=True, on_detach=lambda: self._detached(one.id))
             one.streams.outlet.resume()
             running = Exec(one.id, one.streams, made)
-            self._loop.watch(pidfd, IN, lambda _: self._ended(running))
-        except (errors.WharfieError, OSError, LookupError) as error:
-            if pidfd >= 0:
-                process.kill_pidfd(pidfd)
-                os.close(pidfd)
+            self._loop.watch(made.pidfd, IN, lambda _: self._ended(running))
+        except (errors.WharfieError, OSError) as error:
             self._failed(one, error)
             return
         self._running[one.id] = running
         self._family.known.add(made.pid)
         self._begun(one)
+        self._loop.forget(one.birth.channel.fileno())
+        one.birth.channel.close()
         one.answer.give({"pid": made.pid})
 
     def _failed(self, one: _Beginning, error: BaseException) -> None:
@@ -141,16 +154,16 @@ class Execs:
         if one.client >= 0:
             os.close(one.client)
         one.streams.close()
+        self._loop.forget(one.birth.channel.fileno())
+        one.birth.give_up()
         self._begun(one)
         one.answer.refuse(error)
 
     def _begun(self, one: _Beginning) -> None:
-        """The maker is needed no more."""
+        """It is no longer on its way."""
         del self._beginning[one.id]
         if one.deadline is not None:
             one.deadline.cancel()
-        self._loop.forget(one.making.fileno())
-        one.making.close()
         self._family.makers -= 1
         self._family.sweep()
 

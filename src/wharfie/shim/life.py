@@ -1,10 +1,11 @@
 """The life of the one container of this shim, as a table of states:
 
-    born ──prepare──▶ prepared ──start──▶ running ──(init ends)──▶ exited ──▶ the shim leaves
-                          │                                          ▲
-                          └────────────── start fails ───────────────┘
+    born ──prepare──▶ prepared ──create──▶ created ──start──▶ running ──(init ends)──▶ exited ──▶ the shim leaves
+                          │                   │                                          ▲
+                          └───── fails ───────┴──────────────── fails ───────────────────┘
 
-prepare makes what the process will live in (namespaces, root file system, streams); start makes the process. The exit
+prepare makes what the process will live in (cgroup, namespaces, root file system, streams); create the process, up to
+the point before its program, while the engine connects the network; start lets it go. The exit
 record is written before anybody is told, and after the output has been read to its end.
 """
 
@@ -15,14 +16,15 @@ import sys
 
 from wharfie.base import errors, paths, points, when
 from wharfie.drivers import contract, native
-from wharfie.kernel import cgroups, process
+from wharfie.kernel import cgroups, namespaces, process
 from wharfie.logs import writer
+from wharfie.runtime import birth
 
 from . import record, replay, wire
 from .loop import IN
 from .making import Making
 from .streams import Streams
-from .wire import BORN, EXITED, PREPARED, RUNNING, Exit, Launch
+from .wire import BORN, CREATED, EXITED, PREPARED, RUNNING, Exit, Launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class Life:
     """Owns the container. `on_exit` is called once, when the record is on disk."""
 
     def __init__(self, loop: Loop, family: Family,
-                 on_exit: Callable[[Exit], None], make: Callable[[], Maker] = Making) -> None:
+                 on_exit: Callable[[Exit], None], make: Callable[..., Maker] = Making) -> None:
         self._loop = loop
         self._make = make
         self.directory = paths.RunDirectory("")
@@ -48,6 +50,7 @@ class Life:
         self._on_exit = on_exit
         self._driver: contract.Driver = native.Native()
         self._making: Maker | None = None
+        self._birth: birth.Birth | None = None
         self._log: writer.Writer | None = None
         self._deadline: Timer | None = None
         self.state = BORN
@@ -68,8 +71,11 @@ class Life:
         if launch.driver != "native":
             raise errors.Unsupported(f"unknown runtime: {launch.driver}", name=launch.driver)
         self.launch = launch
-        self._making = self._make()
+        group = self._group(launch)
+        fresh = launch.namespaces.pid == "new" and not launch.namespaces.user
+        self._making = self._make(namespaces.CLONE_NEWPID if fresh else 0, ("pid",) if fresh else (), group)
         self._family.makers += 1
+        points.reach("shim.init.cloned")
         _, made = self._making.ask(wire.PREPARE, namespaces=launch.namespaces.asdict(), rootfs=launch.rootfs)
         self.rootfs = made["rootfs"]
         self._log = writer.open_writer(launch.log.driver, launch.log.path, launch.log.config)
@@ -78,34 +84,72 @@ class Life:
         self.state = PREPARED
         return {}, list(made), list(made.values())
 
-    # ---- start ----
+    def _group(self, launch: Launch) -> cgroups.Cgroup | None:
+        """The container's group, which init is born in; None where the host has none."""
+        group = cgroups.Cgroup(launch.cgroup) if launch.cgroup else None
+        if group is None or group.layout.mode == "none":
+            return None
+        group.create()
+        points.reach("shim.cgroup.made")
+        return group
 
-    def start(self, spec_name: str, open_ports: Callable[[], None]) -> dict[str, Any]:
-        """Open the ports, make the process and let it go. Raises NoCommand, NotExecutable, Invalid, StepFailed; then
-        the container has exited for good."""
-        self._need(PREPARED, "start")
-        points.reach("shim.start.asked")
+    # ---- create ----
+
+    def create(self, spec_name: str) -> None:
+        """Make the process up to the point before its program. Raises NoCommand, NotExecutable, Invalid, StepFailed;
+        then the container has exited for good."""
+        self._need(PREPARED, "create")
+        points.reach("shim.create.asked")
         try:
-            return self._start(spec_name, open_ports)
+            self._create(spec_name)
         except (errors.WharfieError, OSError) as error:
             self._give_up(error)
             raise
 
-    def _start(self, spec_name: str, open_ports: Callable[[], None]) -> dict[str, Any]:
+    def _create(self, spec_name: str) -> None:
         assert self.launch is not None
         assert self.streams is not None
         assert self._making is not None
-        open_ports()
         stdio = self.streams.stdio
-        result, fds = self._making.ask(
-            wire.START, [fd for fd in stdio if fd >= 0], stdio=[n for n, fd in enumerate(stdio) if fd >= 0],
+        result, _ = self._making.ask(
+            wire.CREATE, [fd for fd in stdio if fd >= 0], stdio=[n for n, fd in enumerate(stdio) if fd >= 0],
             launch=self.launch.asdict(), directory=self.directory.root, spec=spec_name,
         )
-        at = when.now()
-        init = contract.Process(result["pid"], fds.pop("pidfd"), result["start_time"], fds.pop("console", -1))
+        self._birth = begun = self._making.turn()
+        begun.until("ready")
+        init = begun.process()
         cgroup = cgroups.Cgroup(self.launch.cgroup) if result["cgroup"] else None
-        self.container = contract.Container(self.launch.id, init, tuple(fds.items()), cgroup)
+        self.container = contract.Container(self.launch.id, init, tuple(begun.namespaces), cgroup)
         self.filter = result["filter"]
+        record.write_init(self.directory, init.pid, init.start_time)
+        self.state = CREATED
+        points.reach("shim.init.ready")
+
+    # ---- start ----
+
+    def start(self, open_ports: Callable[[], None]) -> dict[str, Any]:
+        """Open the ports and let the process go. Raises what `create` raises, in the same way."""
+        self._need(CREATED, "start")
+        points.reach("shim.start.asked")
+        try:
+            return self._start(open_ports)
+        except (errors.WharfieError, OSError) as error:
+            self._give_up(error)
+            raise
+
+    def _start(self, open_ports: Callable[[], None]) -> dict[str, Any]:
+        assert self._birth is not None
+        assert self.container is not None
+        assert self.streams is not None
+        open_ports()
+        self._birth.visible()
+        self._birth.hurry()
+        self._birth.go()
+        self._birth.until(birth.END)
+        at = when.now()
+        init = self.container.process
+        self._birth.channel.close()
+        self._birth = None
         self.streams.started(init.console)
         self.state = RUNNING
         self._family.known.add(init.pid)
@@ -115,6 +159,10 @@ class Life:
         return {"pid": init.pid, "start_time": init.start_time, "started_at": at}
 
     def _end_making(self) -> None:
+        """Whatever is still on its way ends."""
+        if self._birth is not None:
+            self._birth.give_up()
+            self._birth = self.container = None
         if self._making is not None:
             self._making.close()
             self._making = None
@@ -124,6 +172,7 @@ class Life:
     def _give_up(self, error: BaseException) -> None:
         """A start that failed: nothing half-made remains."""
         kind = getattr(error, "kind", "")
+        self._end_making()
         code = {"no-command": 127, "not-executable": 126}.get(kind, 128)
         self._settle(Exit(code, None, False, str(error), when.now()))
 
@@ -235,6 +284,7 @@ class Life:
 
     def abandon(self) -> None:
         """The engine has left before start: take everything down."""
+        self._end_making()
         self._settle(Exit(record.UNKNOWN_CODE, None, False, "the engine left before the container was started",
                           when.now()))
 

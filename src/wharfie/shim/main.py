@@ -24,7 +24,7 @@ from .making import Family, Making
 from .pausing import Pausing
 from .ports import Ports
 from .verbs import Verbs
-from .wire import BORN, EXITED, PREPARED, RUNNING, Exit
+from .wire import BORN, CREATED, EXITED, PREPARED, RUNNING, Exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Shim:
     """The parts, put together, and the decision to leave. Made in the zygote (what is made there stays shared by all
     shims), run once in a child of it."""
 
-    def __init__(self, title: Title, make: Callable[[], Maker] = Making) -> None:
+    def __init__(self, title: Title, make: Callable[..., Maker] = Making) -> None:
         self._title = title
         self._patience = 0.01
         self.loop = Loop()
@@ -98,13 +98,13 @@ class Shim:
         self.loop.after(0, self._leave_when_done)
 
     def _bye(self) -> None:
-        if self.life.state in (BORN, PREPARED):
+        if self.life.state in (BORN, PREPARED, CREATED):
             self.life.abandon()
         self.loop.after(0, self._leave_when_done)
 
     def _lonely(self) -> None:
         """The engine has gone. Before start that is the end; afterwards it will come back."""
-        if self.life.state in (BORN, PREPARED):
+        if self.life.state in (BORN, PREPARED, CREATED):
             self.life.abandon()
         self.loop.after(0, self._leave_when_done)
 

@@ -1,4 +1,4 @@
-"""The shim's side of its maker: fork it, ask it, reap it and whatever else it leaves."""
+"""The shim's side of its maker: clone it, ask it, listen to its birth; and reap whatever else it leaves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import sys
 
 from wharfie.base import errors, points
-from wharfie.kernel import namespaces, process
+from wharfie.kernel import process
+from wharfie.runtime import birth, channel, parent
 
 from . import maker, wire
 from .loop import IN
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, NoReturn, Protocol
 
+    from wharfie.kernel import cgroups
+
     from .loop import Loop
 else:
     Protocol = object
 
 # Reached in the maker, on the shim's behalf: where a test ends the maker there, the shim ends too.
-_POINTS = ("shim.sandbox.made", "shim.rootfs.made", "shim.cgroup.made", "shim.init.cloned", "shim.init.ready")
-
+_POINTS = ("shim.sandbox.made", "shim.rootfs.made")
 
 _SIGCHLD = 17
 _SIGNALFD_SIGINFO = 128
@@ -36,6 +38,10 @@ class Maker(Protocol):
         """See Making."""
         ...
 
+    def turn(self) -> birth.Birth:
+        """See Making."""
+        ...
+
     def close(self) -> None:
         """See Making."""
         ...
@@ -45,40 +51,26 @@ class Making:
     """One maker. `ask` blocks: the kernel's answer is a few milliseconds away, and the shim has nobody to serve that
     would notice."""
 
-    def __init__(self) -> None:
-        """Raises OSError."""
+    def __init__(self, flags: int = 0, here: tuple[str, ...] = (), cgroup: cgroups.Cgroup | None = None,
+                 beside: int = -1) -> None:
+        """flags: of the namespaces it is cloned into, and `here` their kinds; cgroup, beside: see runtime.parent.clone.
+        Raises OSError, StepFailed."""
         mine, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-        parent = os.getpid()
         try:
-            pid, self._pidfd = namespaces.clone3(0)
-        except OSError:
+            self.pid, self._pidfd = parent.clone(flags, cgroup, beside)
+        except BaseException:
             mine.close()
             theirs.close()
             raise
-        if not pid:
-            _become(theirs, parent)
+        if not self.pid:
+            _become(theirs, here)
         theirs.close()
         self._sock = mine
 
     def ask(self, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
-        """`tell` and `answer` in one, blocking."""
+        """A request and its answer: the result and its descriptors by name, now the caller's. Raises Invalid when it is
+        too large, what the maker's error means, Unavailable when it died."""
         self.tell(op, fds, **fields)
-        return self.answer(op)
-
-    def tell(self, op: str, fds: Sequence[int] = (), **fields: Any) -> None:
-        """A request; `fileno` becomes readable when `answer` will not block. Raises Invalid when it is too large."""
-        try:
-            wire.send(self._sock, {"op": op, **fields}, fds)
-        except OSError:
-            pass  # the maker is dead, and `answer` says so
-
-    def fileno(self) -> int:
-        """What to watch for the answer."""
-        return self._sock.fileno()
-
-    def answer(self, op: str) -> tuple[dict[str, Any], dict[str, int]]:
-        """The result and its descriptors by name, now the caller's. Raises what the maker's error means; Unavailable
-        when it died."""
         try:
             got = wire.recv(self._sock)
         except OSError:
@@ -90,20 +82,32 @@ class Making:
         message, out = got
         return wire.raise_for(message), wire.named(message, out)
 
+    def tell(self, op: str, fds: Sequence[int] = (), **fields: Any) -> None:
+        """A request whose answer is a birth. Raises Invalid when it is too large."""
+        try:
+            wire.send(self._sock, {"op": op, **fields}, fds)
+        except OSError:
+            pass  # the maker is dead, and whoever listens will hear of it
+
+    def turn(self) -> birth.Birth:
+        """What the maker is on its way to be. It takes pidfd and channel over: there is no maker any more."""
+        made = birth.Birth(self.pid, self._pidfd, channel.adopt(self._sock.detach()))
+        self._pidfd = -1
+        return made
+
     def close(self) -> None:
         """It ends; blocks until it has. Idempotent."""
         if self._pidfd < 0:
             return
         self._sock.close()
-        process.kill_pidfd(self._pidfd)
-        process.waitid_pidfd(self._pidfd, block=True)
+        birth.kill_and_reap(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1
 
 
-def _become(channel: _socket.socket, parent: int) -> NoReturn:
+def _become(end: _socket.socket, here: tuple[str, ...]) -> NoReturn:
     try:
-        maker.run(channel.detach(), parent)
+        maker.run(end.detach(), here)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

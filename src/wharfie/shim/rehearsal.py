@@ -13,6 +13,7 @@ import _socket
 import os
 
 from wharfie.base import paths
+from wharfie.runtime import birth, channel
 
 from . import drill, record, wire
 from .main import Shim
@@ -29,19 +30,34 @@ ROUNDS = 12  # the interpreter specialises after eight
 _PREFIX = ".rehearsal-"
 
 
+class _Stillbirth(birth.Birth):
+    """What the understudy turns into: nothing. The process it names is this one."""
+
+    def give_up(self) -> None:
+        self.channel.close()
+
+
 class _Understudy:
     """Stands in for the maker. One is forked all the same, and does nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *_how: Any) -> None:
         self._real = Making()
 
     def ask(self, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
         if op == wire.PREPARE:
             return {}, {name: os.open("/dev/null", os.O_RDONLY) for name in ("net", "netlink", "rootfs")}
-        self._real.ask(wire.BYE)
-        names = ("pidfd", "mount", "pid")
-        given = {name: os.pidfd_open(os.getpid()) for name in names}
-        return {"pid": os.getpid(), "start_time": 0, "filter": "", "cgroup": True}, given
+        return {"filter": "", "cgroup": False}, {}
+
+    def turn(self) -> birth.Birth:
+        mine, theirs = channel.pair()
+        kinds = ("mount", "pid", "network", "ipc", "uts", "cgroup")
+        spaces = [os.open("/dev/null", os.O_RDONLY) for _ in kinds]
+        theirs.send({"opened": kinds, "console": False}, spaces)
+        wire.close_all(spaces)
+        theirs.send({"ready": 1})
+        theirs.send({"exec": 1})
+        theirs.close()
+        return _Stillbirth(os.getpid(), os.pidfd_open(os.getpid()), mine)
 
     def close(self) -> None:
         self._real.close()
@@ -104,10 +120,11 @@ def _play_once(directory: str, title: Title) -> None:
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     title.set("wharfie-zygote")
     shim.open(theirs)
-    launch = wire.Launch(id="0" * 64, name="rehearsal", cgroup="/rehearsal", open_stdin=True,
+    launch = wire.Launch(id="0" * 64, name="rehearsal", open_stdin=True,
                          log=wire.Log("json-file", f"{directory}/log", {"max-size": "1m"}))
     _ask(shim, ours, wire.PREPARE, launch=launch.asdict())
-    _ask(shim, ours, wire.START, spec="config.json", listeners=[])
+    _ask(shim, ours, wire.CREATE, spec="config.json")
+    _ask(shim, ours, wire.START, listeners=[])
     _ask(shim, ours, wire.SIGNAL, signal=0)
     _ask(shim, ours, wire.RESIZE, height=1, width=1)
     _clear(shim, ours)

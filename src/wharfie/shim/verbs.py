@@ -39,8 +39,9 @@ class Verbs:
         self._tell = tell
         self._leave = leave
         self._table: dict[str, Callable[[Message, list[int]], Answer | Later]] = {
-            wire.PREPARE: self._prepare, wire.START: self._start, wire.SIGNAL: self._signal, wire.RESIZE: self._resize,
-            wire.ATTACH: self._attach, wire.EXEC: self._exec, wire.PAUSE: self._pause, wire.RESUME: self._resume,
+            wire.PREPARE: self._prepare, wire.CREATE: self._create, wire.START: self._start,
+            wire.SIGNAL: self._signal, wire.RESIZE: self._resize, wire.ATTACH: self._attach, wire.EXEC: self._exec,
+            wire.PAUSE: self._pause, wire.RESUME: self._resume,
             wire.STATS: self._stats, wire.TOP: self._top, wire.UPDATE: self._update, wire.ROOTFS: self._rootfs,
             wire.BYE: self._bye,
         }
@@ -56,9 +57,13 @@ class Verbs:
     def _prepare(self, message: Message, _fds: list[int]) -> Answer:
         return self._life.prepare(Launch.from_dict(message["launch"]))
 
+    def _create(self, message: Message, _fds: list[int]) -> Answer:
+        self._life.create(message["spec"])
+        return {}, [], []
+
     def _start(self, message: Message, fds: list[int]) -> Answer:
         listeners = message.get("listeners") or []
-        result = self._life.start(message["spec"], lambda: self._ports.open(listeners, fds))
+        result = self._life.start(lambda: self._ports.open(listeners, fds))
         return result, ["init"], [self._life.running().process.pidfd]
 
     def _signal(self, message: Message, _fds: list[int]) -> Answer:

@@ -5,7 +5,8 @@ are named, in order, by its "fds". The dialogue (engine left, shim right):
 
     (connects, or holds the first connection)   hello {id, pid, state, init, exit}
     prepare {launch}                        →   ok + fds net, netlink, rootfs
-    start {spec, listeners} + listener fds  →   ok {pid, start_time, started_at} + fd init
+    create {spec}                           →   ok: init waits before its program
+    start {listeners} + listener fds        →   ok {pid, start_time, started_at} + fd init
     signal resize attach exec pause resume
     stats top update rootfs                 →   ok {...}
                                                 event exec-exit | oom | detach
@@ -47,12 +48,13 @@ _CUT = _socket.MSG_TRUNC | _socket.MSG_CTRUNC
 _CONTROL = _socket.CMSG_SPACE(MAX_FDS * _INT)
 
 # Ops.
-PREPARE, START, SIGNAL, RESIZE, ATTACH, EXEC = "prepare", "start", "signal", "resize", "attach", "exec"
+PREPARE, CREATE, START, SIGNAL, RESIZE = "prepare", "create", "start", "signal", "resize"
+ATTACH, EXEC = "attach", "exec"
 PAUSE, RESUME, STATS, TOP, UPDATE, ROOTFS, BYE = "pause", "resume", "stats", "top", "update", "rootfs", "bye"
 # Events.
 EVENT_EXIT, EVENT_EXEC_EXIT, EVENT_OOM, EVENT_DETACH = "exit", "exec-exit", "oom", "detach"
 # States of a shim, in the hello.
-BORN, PREPARED, RUNNING, EXITED = "born", "prepared", "running", "exited"
+BORN, PREPARED, CREATED, RUNNING, EXITED = "born", "prepared", "created", "running", "exited"
 # What a zygote forks.
 KIND_SHIM, KIND_UNDERTAKER = "shim", "undertaker"
 
