@@ -101,6 +101,8 @@ class Birth:
             self.namespaces += zip(message["opened"], fds, strict=True)
         elif kind == "pid":
             self._replace(int(message["pid"]), fds)
+        elif kind == "ready":
+            self._reap_middle()
         elif kind == "exec":
             self._executing = True
         return kind
