@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +24,29 @@ def daemon() -> Iterator[Daemon]:
         yield d
 
 
-def tree_hash() -> str:
-    """One hash over the interpreter and every module of the package: what a container must not be able to change."""
+MARK = "row one was here"
+
+
+def host_files() -> dict[str, object]:
+    """The interpreter, the libraries it has loaded, the standard library and the environment's packages: what a
+    container must not be able to change. Contents of the first two, the inode and its times of the rest."""
+    loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line}
+    found: dict[str, object] = {}
+    for path in (str(Path(sys.executable).resolve()), *sorted(loaded)):
+        if os.path.exists(path):
+            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    for directory in {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for path in Path(directory).rglob("*.py"):
+            at = path.stat()
+            found[str(path)] = (at.st_ino, at.st_size, at.st_mtime_ns, at.st_mode)
+    return found
+
+
+def marked() -> list[str]:
+    """Our own modules that carry the mark (their times may change: people work on them)."""
     import wharfie
 
-    whole = hashlib.sha256(Path(sys.executable).resolve().read_bytes())
-    for path in sorted(Path(wharfie.__file__).parent.rglob("*.py")):
-        whole.update(path.read_bytes())
-    return whole.hexdigest()
+    return [str(path) for path in Path(wharfie.__file__).parent.rglob("*.py") if MARK in path.read_text()]
 
 
 @pytest.mark.parametrize("ptrace", [False, True])
@@ -37,15 +54,16 @@ def test_field_row_1_cve_2019_5736_runtime_binary_stays(daemon: Daemon, ptrace: 
     """The image's program is `#!/proc/self/exe`, while a sibling opens every /proc/*/exe it can see for writing. Only a
     container with CAP_SYS_PTRACE can see the link of a joining process at all, and then it leads to a sealed copy in
     memory, never to a file of the host."""
-    before = tree_hash()
+    before = host_files()
     files = {**busybox_files(), "bin/evil": "#!/proc/self/exe\n"}
     daemon.docker("import", "-", "row1:latest", stdin=tar_of(files))
-    assert daemon.client("run", "--rm", "row1", "/bin/evil").returncode != 0
-    grab = """while :; do
+    assert daemon.client("run", "--rm", "row1", "/bin/evil").returncode in (126, 127, 125)
+    grab = f"""while :; do
         for e in /proc/[0-9]*/exe; do
             l=$(readlink $e 2>/dev/null)
-            case $l in ''|/bin/busybox) ;; *) echo "foreign $l"; ( echo x >> $e ) 2>/dev/null && echo "wrote $l";; esac
-        done; done"""
+            case $l in ''|/bin/busybox) continue;; esac
+            echo "foreign $l"; ( echo {MARK} >> $e ) 2>/dev/null && echo "wrote $l"
+        done; echo round; done"""
     more = ["--cap-add", "SYS_PTRACE"] if ptrace else []
     daemon.docker("run", "-d", "--name", "row1c", *more, "row1", "sh", "-c", grab)
     try:
@@ -57,26 +75,42 @@ def test_field_row_1_cve_2019_5736_runtime_binary_stays(daemon: Daemon, ptrace: 
         daemon.docker("rm", "-f", "row1c")
     links = {line for line in said.splitlines() if line.startswith(("foreign", "wrote"))}
     assert links <= ({"foreign /memfd:wharfie (deleted)"} if ptrace else set()), links
-    assert tree_hash() == before
+    assert said.count("round") > 10  # the sibling did look
+    assert host_files() == before
+    assert not marked()
 
 
-@pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 33, 64])
-def test_field_row_2_cve_2024_21626_workdir_in_a_leaked_descriptor(daemon: Daemon, number: int) -> None:
-    done = daemon.client("run", "--rm", "-w", f"/proc/self/fd/{number}", IMAGE, "sh", "-c", "pwd; ls -a . ../../..")
-    text = done.stdout.decode()
-    assert "root" not in text.split() or done.returncode != 0
-    for private in ("layers", "state.db", "containers", "lost+found"):
-        assert private not in text
+PLACES = [
+    *(f"/proc/self/fd/{number}" for number in (3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 33, 64)),
+    "/proc/self/fd/7/..", "/proc/self/cwd", "/proc/self/root", "/proc/1/fd/5", "/proc/thread-self/fd/8", "/link",
+]  # fmt: skip
 
 
-def test_field_row_2_cve_2024_21626_exec_sees_three_descriptors(daemon: Daemon) -> None:
+@pytest.mark.parametrize("place", PLACES)
+def test_field_row_2_cve_2024_21626_workdir_in_a_leaked_descriptor(daemon: Daemon, place: str) -> None:
+    """By flag and by the image's own WORKDIR: nothing starts, and nothing of the host is shown."""
+    files = {**busybox_files(), "link": "->/proc/self/fd/7"}
+    daemon.docker("import", "-c", f"WORKDIR {place}", "-", "row2:latest", stdin=tar_of(files))
+    for words in (("-w", place, "row2"), ("row2",)):
+        done = daemon.client("run", "--rm", *words, "ls", "-a", ".", "..", "../..", "../../..")
+        assert done.returncode in (125, 126, 127), (words, done)
+        assert done.stdout == b"", (words, done)
+        assert b"directory" in done.stderr, (words, done)  # what is wrong is named, and it is not the program
+        assert str(daemon.data) not in done.stderr.decode()
+
+
+def test_field_row_2_cve_2024_21626_only_three_descriptors(daemon: Daemon) -> None:
+    # the fourth is the directory that ls itself reads
+    assert daemon.docker("run", "--rm", IMAGE, "ls", "/proc/self/fd").split() == ["0", "1", "2", "3"]
+    assert daemon.docker("run", "--rm", "-t", IMAGE, "ls", "/proc/self/fd").split() == ["0", "1", "2", "3"]
     daemon.docker("run", "-d", "--name", "row2", IMAGE, "sleep", "100")
     try:
-        # the fourth is the directory that ls itself reads
-        assert daemon.docker("exec", "row2", "ls", "/proc/self/fd").split() == ["0", "1", "2", "3"]
-        for number in range(3, 20):
-            done = daemon.client("exec", "-w", f"/proc/self/fd/{number}", "row2", "ls", "-a", ".")
-            assert done.returncode != 0 or b"state.db" not in done.stdout
+        for more in ((), ("-i",), ("-u", "ann")):
+            assert daemon.docker("exec", *more, "row2", "ls", "/proc/self/fd").split() == ["0", "1", "2", "3"]
+        assert daemon.docker("exec", "row2", "ls", "/proc/1/fd").split() == ["0", "1", "2"]
+        for place in PLACES[:-1]:
+            done = daemon.client("exec", "-w", place, "row2", "ls", "-a", ".", "..", "../..")
+            assert (done.returncode, done.stdout) in ((126, b""), (127, b"")), (place, done)
     finally:
         daemon.docker("rm", "-f", "row2")
 
@@ -140,6 +174,7 @@ def test_field_row_3_cve_2016_9962_ptrace_of_a_joining_process(daemon: Daemon, t
         said = daemon.docker("logs", "row3")
     finally:
         daemon.docker("rm", "-f", "row3")
+    assert said.count("caught CapPrm:") >= 5, said[-500:]  # it did get hold of some
     allowed = 0xA80425FB | 1 << 19
     for line in said.splitlines():
         assert not line.startswith("fd "), line
@@ -173,9 +208,30 @@ def test_field_row_15_cve_2024_40635_hostile_users_are_refused(daemon: Daemon, u
     # the number also stands there as a name: it must not fall through to it
     files["etc/passwd"] = passwd + "4294967296:x:0:0::/:/bin/sh\n-1:x:0:0::/:/bin/sh\n٣:x:0:0::/:/bin/sh\n"
     daemon.docker("import", "-", "row15:latest", stdin=tar_of(files))
-    done = daemon.client("run", "--rm", f"--user={user}", "row15", "id", "-u")
-    assert done.returncode != 0, f"user {user!r} became uid {done.stdout.decode().strip()}"
-    assert done.stdout.strip() != b"0"
+    daemon.docker("import", "-c", f"USER {user}", "-", "row15:user", stdin=tar_of(files))
+    said = daemon.docker("image", "inspect", "-f", "{{.Config.User}}", "row15:user").rstrip("\n")
+    ways = [("run", "--rm", f"--user={user}", "row15")]
+    if said == user:  # the change's own parser drops blanks at the ends
+        ways.append(("run", "--rm", "row15:user"))
+    daemon.docker("run", "-d", "--name", "row15", "row15", "sleep", "100")
+    try:
+        for way in (*ways, ("exec", f"--user={user}", "row15")):
+            done = daemon.client(*way, "id", "-u")
+            assert done.returncode in (125, 126, 1), f"{way}: user {user!r} became {done.stdout.decode().strip()}"
+            assert done.stdout.strip() in (b"",) or b"user" in done.stdout + done.stderr, done
+            assert not done.stdout.strip().isdigit(), done
+            assert any(word in done.stdout + done.stderr for word in (b"user", b"group", b"ids")), done
+    finally:
+        daemon.docker("rm", "-f", "row15")
+
+
+def test_field_row_15_what_is_a_user_stays_one(daemon: Daemon) -> None:
+    """The edges of the range, and names with digits in them."""
+    files = busybox_files()
+    files["etc/passwd"] = f"{files['etc/passwd']}user1:x:77:0::/:/bin/sh\n_0:x:78:0::/:/bin/sh\n5:x:79:0::/:/bin/sh\n"
+    daemon.docker("import", "-", "row15:latest", stdin=tar_of(files))
+    for user, uid in (("2147483647", "2147483647"), ("0", "0"), ("user1", "77"), ("_0", "78"), ("5", "5")):
+        assert daemon.docker("run", "--rm", "-u", user, "row15", "id", "-u").strip() == uid
 
 
 def test_field_row_14_cve_2022_36109_supplementary_groups(daemon: Daemon) -> None:
@@ -186,8 +242,9 @@ def test_field_row_14_cve_2022_36109_supplementary_groups(daemon: Daemon) -> Non
     assert daemon.docker("run", "--rm", "--group-add", "77", IMAGE, "id", "-G").split() == ["0", "77"]
 
 
-def test_field_row_20_cve_2019_14271_nothing_is_loaded_from_the_image(daemon: Daemon) -> None:
-    """An image full of traps: python modules, codecs, NSS and gconv libraries that would leave a mark if loaded."""
+def test_field_row_20_cve_2019_14271_nothing_is_loaded_from_the_image(daemon: Daemon, tmp_path: Path) -> None:
+    """An image full of traps: python modules, codecs, NSS and gconv libraries that would leave a mark if loaded; its
+    variables point at them too."""
     trap = "open('/tmp/loaded','w').write(__name__)\nopen('/etc/loaded','w').write('x')\n"
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     files = busybox_files()
@@ -195,7 +252,9 @@ def test_field_row_20_cve_2019_14271_nothing_is_loaded_from_the_image(daemon: Da
         f"usr/lib/{version}",
         f"usr/local/lib/{version}",
         str(Path(sys.prefix).relative_to("/")) + f"/lib/{version}",
-    ]
+        str(Path(sys.prefix).relative_to("/")) + f"/lib/{version}/site-packages",
+        "trap", "",
+    ]  # fmt: skip
     for root in roots:
         for name in (
             "encodings/__init__.py",
@@ -210,12 +269,29 @@ def test_field_row_20_cve_2019_14271_nothing_is_loaded_from_the_image(daemon: Da
             "pwd.py",
             "grp.py",
             "linecache.py",
+            "sitecustomize.py",
+            "ctypes/__init__.py",
+            "wharfie/__init__.py",
+            "zoneinfo/__init__.py",
         ):
-            files[f"{root}/{name}"] = trap
-    for lib in ("libnss_files.so.2", "libnss_dns.so.2", "libnss_compat.so.2", "libc.so.6"):
-        files[f"lib/x86_64-linux-gnu/{lib}"] = b"\x7fELF hostile"
+            files[f"{root}/{name}".lstrip("/")] = trap
+    source = tmp_path / "trap.c"
+    source.write_text(
+        '#include <fcntl.h>\n#include <unistd.h>\n__attribute__((constructor)) static void sprung(void)'
+        ' { close(open("/tmp/loaded", O_CREAT | O_WRONLY, 0666)); close(open("/etc/loaded", O_CREAT | O_WRONLY, 0666));'
+        " }"
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(tmp_path / "trap.so"), str(source)], check=True)
+    library = (tmp_path / "trap.so").read_bytes()
+    for lib in ("libnss_files.so.2", "libnss_dns.so.2", "libnss_compat.so.2", "libnss_hostile.so.2", "libc.so.6",
+                "libpthread.so.0", "libgcc_s.so.1", "gconv/UTF-16.so", "gconv/ISO8859-1.so"):  # fmt: skip
+        files[f"lib/x86_64-linux-gnu/{lib}"] = files[f"usr/lib/x86_64-linux-gnu/{lib}"] = library
+    files["lib/x86_64-linux-gnu/gconv/gconv-modules"] = "module INTERNAL HOSTILE// UTF-16 1\n"
     files["etc/nsswitch.conf"] = "passwd: files hostile\n"
-    daemon.docker("import", "-", "row20:latest", stdin=tar_of(files))
+    variables = {"PYTHONPATH": "/trap", "PYTHONHOME": "/usr", "LD_LIBRARY_PATH": "/lib/x86_64-linux-gnu", "GCONV_PATH":
+                 "/lib/x86_64-linux-gnu/gconv", "LD_PRELOAD": "/lib/x86_64-linux-gnu/libc.so.6", "LANG": "xx.UTF-16"}
+    changes = [word for key, value in variables.items() for word in ("-c", f"ENV {key}={value}")]
+    daemon.docker("import", *changes, "-", "row20:latest", stdin=tar_of(files))
     out = daemon.docker("run", "--rm", "-u", "ann", "row20", "sh", "-c", "ls /tmp /etc; id -un")
     assert "loaded" not in out
     assert "ann" in out
@@ -223,91 +299,16 @@ def test_field_row_20_cve_2019_14271_nothing_is_loaded_from_the_image(daemon: Da
     try:
         daemon.docker("exec", "-u", "ann", "row20c", "true")
         daemon.client("exec", "row20c", "no-such-program")
+        daemon.docker("exec", "-t", "-w", "/etc", "row20c", "true")
+        daemon.client("exec", "-u", "nobody-here", "row20c", "true")
+        daemon.docker("cp", "-", "row20c:/root", stdin=tar_of({"ünïcode": "x"}))
+        daemon.docker("cp", "row20c:/root", "-")
+        daemon.docker("top", "row20c")
+        daemon.docker("diff", "row20c")
         daemon.client("run", "--rm", "row20", "no-such-program")
         assert "loaded" not in daemon.docker("exec", "row20c", "ls", "/tmp", "/etc")
     finally:
         daemon.docker("rm", "-f", "row20c")
-
-
-@pytest.fixture
-def swapping(daemon: Daemon, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A container whose /swap is, by turns and as fast as it can, a directory and a link to a canary on the host that
-    the container cannot know of; and a volume that holds such links too."""
-    canary = tmp_path / "canary"
-    canary.mkdir()
-    (canary / "secret").write_text("host")
-    script = (
-        f"mkdir -p /real{canary} /a; ln -s {canary} /b; ln -s {canary} /vol/out; echo inside > /a/secret;"
-        " while true; do mv /a /swap; mv /swap /a; mv /b /swap; mv /swap /b; done"
-    )
-    daemon.docker("run", "-d", "--name", "row19", "-v", "/vol", "-v", "/vol/out/nested", IMAGE, "sh", "-c", script)
-    try:
-        yield "row19", canary
-        assert [p.name for p in canary.iterdir()] == ["secret"]
-        assert (canary / "secret").read_text() == "host"
-        assert (canary / "secret").stat().st_mode & 0o7777 == 0o644
-    finally:
-        daemon.docker("rm", "-fv", "row19")
-
-
-def test_field_row_19_cve_2018_15664_copies_race_a_link(
-    daemon: Daemon, swapping: tuple[str, Path], tmp_path: Path
-) -> None:
-    """Both ways, many times: what is read is the container's own, what is written stays in it."""
-    name, canary = swapping
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/secret").write_text("evil")
-    (tmp_path / "in/secret").chmod(0o4777)
-    read = 0
-    for at in range(12):
-        out = tmp_path / f"out{at}"
-        daemon.client("cp", f"{name}:/swap/secret", str(out))
-        if out.exists():
-            assert out.read_text() in ("inside\n", "evil")
-            read += 1
-        daemon.client("cp", f"{tmp_path}/in/.", f"{name}:/swap/")
-        daemon.client("cp", f"{tmp_path}/in/.", f"{name}:/vol/out/")
-        assert (canary / "secret").read_text() == "host"
-    assert read  # the race was run at all
-
-
-@pytest.mark.parametrize("suffix", ["gzip", "xz", "bzip2", "zstd"])
-def test_field_row_22_cve_2026_41567_compressed_copies_run_no_program(
-    daemon: Daemon, tmp_path: Path, suffix: str
-) -> None:
-    """A container full of decompressors that leave a mark; the stream is unpacked by the engine itself."""
-    mark = "#!/bin/sh\necho ran > /marked\nexec cat\n"
-    programs = ("gzip", "gunzip", "unpigz", "xz", "unxz", "bzip2", "zstd", "tar")
-    files = {**busybox_files(), **{f"usr/local/sbin/{p}": mark for p in programs}}
-    daemon.docker("import", "-", "row22:latest", stdin=tar_of(files))
-    program = subprocess.run(["sh", "-c", f"command -v {suffix}"], capture_output=True, text=True).stdout.strip()
-    if not program:
-        pytest.skip(f"{suffix} is not on this host")
-    packed = subprocess.run([program, "-c"], input=tar_of({"copied": "text"}), capture_output=True, check=True).stdout
-    daemon.docker("run", "-d", "--name", "row22", "row22", "sleep", "100")
-    try:
-        daemon.docker("cp", "-", "row22:/tmp", stdin=packed)
-        assert daemon.docker("exec", "row22", "sh", "-c", "cat /tmp/copied; ls /marked 2>/dev/null; true") == "text"
-    finally:
-        daemon.docker("rm", "-f", "row22")
-
-
-def test_field_row_23_cve_2026_42306_copies_into_volumes_below_links(daemon: Daemon, tmp_path: Path) -> None:
-    """A stopped container with a volume below a directory that is a link to the host: no mount of the host's is made
-    for a copy, and what is copied goes to the volume or nowhere."""
-    canary = tmp_path / "canary"
-    canary.mkdir()
-    files = {**busybox_files(), "link": f"->{canary}", "up": f"->../../../../{canary}"}
-    daemon.docker("import", "-", "row23:latest", stdin=tar_of(files))
-    daemon.docker("create", "--name", "row23", "-v", "/link/vol", "-v", "/up/vol", "row23", "sleep", "1")
-    try:
-        for place in ("/link", "/link/vol", "/up/vol", "/up"):
-            daemon.client("cp", "-", f"row23:{place}", stdin=tar_of({"x": "evil", "d/": "", "d/y": "evil"}))
-            daemon.client("cp", f"row23:{place}", "-")
-            assert not list(canary.iterdir())
-        assert str(daemon.data) not in Path("/proc/self/mountinfo").read_text()
-    finally:
-        daemon.docker("rm", "-fv", "row23")
 
 
 def test_field_row_3_who_stops_a_joining_process_holds_up_nobody(daemon: Daemon) -> None:
