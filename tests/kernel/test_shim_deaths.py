@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -99,6 +100,51 @@ def test_the_zygote_dies_and_shims_live(dock):
     assert other.exit()["code"] == 0
     box.ask("signal", signal=9)
     assert box.exit()["code"] == 137
+
+
+@pytest.mark.parametrize("limit", ["the connection", "its own pidfd", "a pipe", "processes"])
+def test_a_zygote_that_can_make_nothing_says_so_and_lives_on(tmp_path, limit):
+    """What there is no room for: in the child that waits, the descriptor that comes with the request, or one that it
+    opens itself; in the zygote, what it needs to fork the next one, or that itself."""
+    with shim_dock.dock_at(str(tmp_path)) as dock:
+        pid, of_child = dock.zygote.pid, limit in ("the connection", "its own pidfd")
+        eventually(lambda: _children(pid))
+        if limit == "processes":
+            group = cgroups.Cgroup(dock.cgroups + "-zygote")
+            group.create()
+            group.join(pid)
+            group.apply({"pids": {"limit": 1}})
+        else:
+            who = _children(pid)[0] if of_child else pid
+            former = resource.prlimit(who, resource.RLIMIT_NOFILE)
+            room = _room_for(who, limit == "its own pidfd")
+            resource.prlimit(who, resource.RLIMIT_NOFILE, (room, former[1]))
+        if not of_child:
+            dock.container().ask("bye")  # the child that was waiting
+        with pytest.raises(errors.Exhausted, match=r"too many open files|Too many open files|no process can be made"):
+            dock.container()
+        if limit == "processes":
+            group.apply({"pids": {"limit": -1}})
+        else:
+            resource.prlimit(who, resource.RLIMIT_NOFILE, former)
+        box = dock.container()
+        box.run("true")
+        assert box.exit()["code"] == 0
+        assert dock.zygote.pid == pid
+    if limit == "processes":
+        eventually(lambda: not group.populated())
+        group.delete()
+
+
+def _children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(p) for p in file.read().split()]
+
+
+def _room_for(pid: int, more: int) -> int:
+    """The limit by which the process may open `more` descriptors: the lowest free number is taken."""
+    used = {int(n) for n in os.listdir(f"/proc/{pid}/fd")}
+    return [n for n in range(1024) if n not in used][more]
 
 
 @pytest.mark.parametrize("blocks", [False, True])

@@ -44,7 +44,6 @@ MAX_FDS = 253  # the kernel's SCM_MAX_FD
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode
 _INT = array.array("i").itemsize
-_CUT = _socket.MSG_TRUNC | _socket.MSG_CTRUNC
 _CONTROL = _socket.CMSG_SPACE(MAX_FDS * _INT)
 
 # Ops.
@@ -57,6 +56,12 @@ EVENT_EXIT, EVENT_EXEC_EXIT, EVENT_OOM, EVENT_DETACH = "exit", "exec-exit", "oom
 BORN, PREPARED, CREATED, RUNNING, EXITED = "born", "prepared", "created", "running", "exited"
 # What a zygote forks.
 KIND_SHIM, KIND_UNDERTAKER = "shim", "undertaker"
+
+
+class Cut(errors.Exhausted):
+    """A message came without all of its descriptors: this process may open no more. `n` is the request's number."""
+
+    n = 0
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -94,8 +99,8 @@ def send_bytes(sock: _socket.socket, data: bytes, fds: Iterable[int] = ()) -> No
 
 def recv(sock: _socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """One message and its descriptors (close-on-exec; the caller owns them), or None when the peer has closed.
-    Raises BlockingIOError on an empty non-blocking socket, Invalid for rubbish (its descriptors are closed),
-    ConnectionError when the peer died with unread messages."""
+    Raises BlockingIOError on an empty non-blocking socket, Invalid for rubbish and Cut for a message whose descriptors
+    could not all be taken (those that came are closed), ConnectionError when the peer died with unread messages."""
     data, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE + 1, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
     fds = array.array("i")
     for level, kind, payload in ancillary:
@@ -105,12 +110,22 @@ def recv(sock: _socket.socket) -> tuple[dict[str, Any], list[int]] | None:
         close_all(fds)
         return None
     try:
-        if flags & _CUT:
+        if flags & _socket.MSG_TRUNC:
             raise errors.Invalid("a message was cut short")
-        return decode(data), list(fds)
-    except errors.Invalid:
+        message = decode(data)
+        if flags & _socket.MSG_CTRUNC:
+            raise _cut(message)
+        return message, list(fds)
+    except (errors.Invalid, Cut):
         close_all(fds)
         raise
+
+
+def _cut(message: dict[str, Any]) -> Cut:
+    made = Cut("the descriptors of a message could not be taken: too many open files")
+    n = message.get("n")
+    made.n = n if isinstance(n, int) else 0
+    return made
 
 
 def close_all(fds: Iterable[int]) -> None:

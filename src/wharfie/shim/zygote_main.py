@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _ROOMS = ("base", "kernel", "logs", "runtime", "drivers", "gate")
 _TAKEN, _ENGINE_GONE = b"t", b"e"
 _PAUSE_SECONDS = 0.05
+_FAILURES = 20  # one second of them is no hiccup any more
 _CODECS = ("utf_8", "ascii", "latin_1")
 
 
@@ -64,21 +65,56 @@ def main(argv: list[str]) -> NoReturn:
     gc.disable()
     assert kept
     wire.send(sock, {"hello": wire.VERSION, "pid": os.getpid(), "facts": sealed.facts()})
+    failures = 0
     while True:
-        _next(sock, ready)
+        try:
+            _next(sock, ready)
+            failures = 0
+        except OSError as error:  # no memory, too many processes, too many files: the engine waits meanwhile, a while
+            failures += 1
+            time.sleep(_PAUSE_SECONDS)
+            if failures >= _FAILURES:
+                _decline(sock, error)
+
+
+def _decline(sock: _socket.socket, error: OSError) -> None:
+    """No child can be made to take the request that is waiting, if one is: say so in its place."""
+    if not select.select([sock], [], [], 0)[0]:
+        return
+    try:
+        got = wire.recv(sock)
+    except wire.Cut as cut:
+        got = {"n": cut.n}, []
+    except errors.Invalid:
+        return
+    except OSError:
+        got = None
+    if got is None:
+        os._exit(0)
+    wire.close_all(got[1])
+    _refuse(sock, got[0].get("n", 0), error)
+
+
+def _refuse(sock: _socket.socket, n: int, error: BaseException) -> None:
+    """Answer a request that cannot be served, in the words of what ran out."""
+    if not isinstance(error, errors.WharfieError):
+        error = errors.Exhausted(f"no process can be made for a container: {error}")
+    try:
+        wire.send(sock, wire.refusal(n, error, "fork"))
+    except OSError:
+        pass  # the engine has gone, which the next look at the socket says
 
 
 def _next(sock: _socket.socket, ready: shim.Shim) -> None:
     """Fork one child and wait until it has been given something to be. Whatever the zygote writes to in here, every
-    child gets an old copy of: hence so little."""
+    child gets an old copy of: hence so little. Raises OSError when there can be no child."""
     mine, theirs = os.pipe2(os.O_CLOEXEC)
     try:
         pid, pidfd = namespaces.clone3(0)
     except OSError:
         os.close(mine)
         os.close(theirs)
-        time.sleep(_PAUSE_SECONDS)  # no memory, too many processes: the engine waits meanwhile
-        return
+        raise
     if not pid:
         _become(sock, theirs, ready)
     os.close(theirs)
@@ -146,6 +182,9 @@ def _take(sock: _socket.socket, zygote: int, ready: shim.Shim) -> Callable[[], N
     while True:
         try:
             got = wire.recv(sock)
+        except wire.Cut as cut:
+            _refuse(sock, cut.n, cut)
+            continue
         except errors.Invalid:
             continue
         except OSError:
@@ -157,11 +196,11 @@ def _take(sock: _socket.socket, zygote: int, ready: shim.Shim) -> Callable[[], N
         _reach("zygote.fork.asked", zygote)
         try:
             child = _child(message, fds, ready)
-        except errors.WharfieError as error:
+            pidfd = process.pidfd_open(os.getpid())
+        except (errors.WharfieError, OSError) as error:
             wire.close_all(fds)
-            wire.send(sock, wire.refusal(n, error, "fork"))
+            _refuse(sock, n, error)
             continue
-        pidfd = process.pidfd_open(os.getpid())
         _reach("zygote.fork.forked", zygote)
         wire.send(sock, {"n": n, "pid": os.getpid()}, [pidfd])
         os.close(pidfd)
