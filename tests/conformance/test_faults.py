@@ -72,6 +72,11 @@ def name_of(pid: int) -> str:
         return ""
 
 
+def last_number(daemon: Daemon, name: str) -> int:
+    """In the last line of a log that may grow while it is read; 0 when there is none yet."""
+    return int((daemon.docker("logs", "--tail", "1", name).split() or ["0"])[-1])
+
+
 def wait_for_the_end(pidfds: list[int], seconds: float = 20) -> None:
     """Of every process; closes the fds."""
     for fd in pidfds:
@@ -106,13 +111,13 @@ def test_the_engine_dies_under_twenty_containers(daemon: Daemon) -> None:
         assert state(daemon, name)["ExitCode"] == code
         assert state(daemon, name)["FinishedAt"] > "2020"
     for name in names[:17]:
-        until(lambda n=name: int(daemon.docker("logs", "--tail", "1", n) or 0) > 50, what=f"line 51 of {name}")
+        until(lambda n=name: last_number(daemon, n) > 50, what=f"line 51 of {name}")
         lines = [int(x) for x in daemon.docker("logs", name).split()]
         assert lines == list(range(1, len(lines) + 1)), f"{name}'s log has a gap"
         assert len(lines) > 50
     assert daemon.docker("exec", names[0], "echo", "still").strip() == "still"
-    follow = int(daemon.docker("logs", "--tail", "1", names[0]))
-    until(lambda: int(daemon.docker("logs", "--tail", "1", names[0])) > follow, what="the next line")
+    follow = last_number(daemon, names[0])
+    until(lambda: last_number(daemon, names[0]) > follow, what="the next line")
     daemon.docker("stop", "-t", "1", *names[:17])
     assert all(state(daemon, n)["Status"] == "exited" for n in names)
 

@@ -75,8 +75,8 @@ async def others_work(place: Place, busy: asyncio.Task[object]) -> None:
         await place.house.containers.remove(identifier)
         assert result.code == 0
         assert time.monotonic() - begin < 2
-        lives += 1
-    assert lives > 3
+        lives += not busy.done()
+    assert lives > 1  # two at least from end to end while it hung; how many fit depends on the machine
 
 
 @pytest.mark.parametrize("verb", ["remove", "stop", "kill"])
