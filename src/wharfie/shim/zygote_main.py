@@ -72,9 +72,9 @@ def main(argv: list[str]) -> NoReturn:
             failures = 0
         except OSError as error:  # no memory, too many processes, too many files: the engine waits meanwhile, a while
             failures += 1
-            time.sleep(_PAUSE_SECONDS)
             if failures >= _FAILURES:
                 _decline(sock, error)
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _decline(sock: _socket.socket, error: OSError) -> None:
