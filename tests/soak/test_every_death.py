@@ -1,4 +1,4 @@
-"""Every process of a start dies while it is held at every named place: 29 places, four processes. The sample that
+"""Every process of a start dies while it is held at every named place (`base.points`), four processes. The sample that
 `make test` runs takes some; `make soak` all."""
 
 from __future__ import annotations
