@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
 
 import pytest
 
@@ -14,7 +16,7 @@ from wharfie.shim.attacher import Attacher
 from wharfie.shim.inlet import Inlet
 from wharfie.shim.loop import Loop
 from wharfie.shim.outlet import Outlet
-from wharfie.shim.spool import SEGMENT, Spool
+from wharfie.shim.spool import SEGMENT, Allowance, Spool
 
 BOTH = frozenset((1, 2))
 
@@ -61,6 +63,24 @@ def test_the_spool_gives_segments_back(tmp_path):
     assert got == count * len(data) == spool.end
     assert spool.empty
     assert os.listdir(tmp_path) == []
+
+
+def test_the_spools_of_one_container_share_an_allowance(tmp_path):
+    allowance = Allowance(10)
+    own, other = Spool(str(tmp_path), allowance), Spool(str(tmp_path), allowance)
+    assert own.append(b"123456")
+    assert not other.append(b"78901")  # in memory; nothing is lost
+    assert other.read(0, 10) == b"78901"
+    assert allowance.used == 6
+    own.release(6)
+    other.release(5)
+    assert allowance.used == 0
+    assert other.append(b"0123456789")
+    other.release(15)
+    assert (own.empty, other.empty, allowance.used) == (True, True, 0)
+    nowhere = Spool("/nonexistent", allowance)
+    assert not nowhere.append(b"x")
+    assert allowance.used == 0
 
 
 def test_a_spool_without_a_place_stays_in_memory():
@@ -154,6 +174,31 @@ def test_a_lagging_client_gets_exactly_its_streams(tmp_path, wanted):
         assert got == sent[2]
     assert stage.outlet.spool.empty
     assert stage.outlet.attachers == []
+
+
+def test_who_lags_past_the_allowance_holds_the_process_back_and_loses_nothing(tmp_path):
+    allowance = Allowance(1 << 20)
+    stage = _Stage(Spool(str(tmp_path), allowance))
+    client = stage.client()
+    data, view = os.urandom(4 << 20), 0
+    for _ in range(200):
+        stage.turn(0.001)
+        with contextlib.suppress(BlockingIOError):
+            view += os.write(stage.pipes[1], data[view : view + (1 << 16)])
+    assert 1 << 20 < view < 2 << 20
+    assert allowance.used <= 1 << 20
+
+    def write_the_rest() -> None:
+        os.set_blocking(stage.pipes[1], True)
+        os.write(stage.pipes[1], data[view:])
+        stage.end()
+
+    rest = threading.Thread(target=write_the_rest)
+    rest.start()
+    got = stage.drain(client)
+    rest.join()
+    assert _demux(got) == {1: data}
+    assert allowance.used == 0
 
 
 def test_a_client_that_leaves_holds_nothing_back():
