@@ -59,7 +59,7 @@ def stuck(pid: int) -> Iterator[None]:
         while True:
             try:
                 os.rmdir(group)
-                return
+                break
             except OSError:
                 assert time.monotonic() < limit
                 time.sleep(0.01)
