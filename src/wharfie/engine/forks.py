@@ -84,6 +84,11 @@ class Forks:
                 received = wire.recv(self._link.sock)
             except BlockingIOError:
                 return
+            except wire.Cut as cut:
+                future = self._pending.pop(cut.n, None)
+                if future is not None and not future.done():
+                    future.set_exception(cut)
+                continue
             except (OSError, errors.Invalid):
                 received = None
             if received is None:

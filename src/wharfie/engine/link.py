@@ -37,7 +37,7 @@ class Link:
         self._on_gone = on_gone
         self._n = 0
         self._pending: dict[int, asyncio.Future[Answer]] = {}
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._unsent: deque[tuple[int, bytes, list[int]]] = deque()
         self._pidfd = -1
         self.hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self.gone = asyncio.Event()
@@ -70,7 +70,7 @@ class Link:
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._pending[self._n] = future
         held = [os.dup(fd) for fd in fds]  # the caller may close its own before a full socket takes the message
-        self._unsent.append((data, held))
+        self._unsent.append((self._n, data, held))
         self._flush()
         return await future
 
@@ -101,9 +101,11 @@ class Link:
 
     def _flush(self) -> None:
         while self._unsent:
-            data, fds = self._unsent[0]
+            n, data, fds = self._unsent[0]
             try:
                 wire.send_bytes(self._sock, data, fds)
+            except errors.Exhausted as error:
+                self._fail(n, error)
             except BlockingIOError:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
                 return
@@ -112,6 +114,12 @@ class Link:
                 return
             self._unsent.popleft()
             wire.close_all(fds)
+
+    def _fail(self, n: int, error: errors.WharfieError) -> None:
+        """A request that could not be sent, or whose answer could not be taken."""
+        future = self._pending.pop(n, None)
+        if future is not None and not future.done():
+            future.set_exception(error)
 
     def _writable(self) -> None:
         self._loop.remove_writer(self._sock.fileno())
@@ -125,6 +133,9 @@ class Link:
                 received = wire.recv(self._sock)
             except BlockingIOError:
                 return
+            except wire.Cut as cut:
+                self._fail(cut.n, cut)
+                continue
             except errors.Invalid:
                 continue  # one bad message of a newer or broken peer; its request, if any, ends with the link
             except OSError:
@@ -180,7 +191,7 @@ class Link:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
-        for _, fds in self._unsent:
+        for _, _, fds in self._unsent:
             wire.close_all(fds)
         self._unsent.clear()
         pending, self._pending = self._pending, {}

@@ -66,7 +66,7 @@ class Connection:
             data, fds = wire.encode(wire.refusal(message.get("n", 0), error)), []
         if not self._queue:
             try:
-                wire.send_bytes(self._sock, data, fds)
+                self._put(data, fds)
                 return
             except BlockingIOError:
                 pass
@@ -78,6 +78,13 @@ class Connection:
             return
         self._queue.append((data, [os.dup(fd) for fd in fds]))
         self._owner.loop.change(self._sock.fileno(), IN | OUT)
+
+    def _put(self, data: bytes, fds: list[int]) -> None:
+        """Raises OSError."""
+        try:
+            wire.send_bytes(self._sock, data, fds)
+        except errors.Exhausted as error:  # it is large, and there is nothing to put it into
+            wire.send(self._sock, wire.refusal(wire.decode(data).get("n", 0), error))
 
     @property
     def idle(self) -> bool:
@@ -105,7 +112,7 @@ class Connection:
         while self._queue:
             data, fds = self._queue[0]
             try:
-                wire.send_bytes(self._sock, data, fds)
+                self._put(data, fds)
             except BlockingIOError:
                 return
             except OSError:
@@ -119,6 +126,9 @@ class Connection:
         try:
             got = wire.recv(self._sock)
         except BlockingIOError:
+            return
+        except wire.Cut as cut:
+            self.send(wire.refusal(cut.n, cut), [])
             return
         except errors.Invalid:
             return  # rubbish has no number to answer to

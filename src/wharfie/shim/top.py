@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _WIDEST, _NARROWEST = 4096, 32  # characters of a cell
-_ROOM = 128 * 1024  # bytes of a table: the wire takes 192 KiB
+_ROOM = 4 << 20  # bytes of a table
 
 
 class _Row:
@@ -119,12 +119,20 @@ def table(pids: list[int], args: str) -> dict[str, list[str] | list[list[str]]]:
 
 
 def _fitting(rows: list[list[str]]) -> list[list[str]]:
+    least = _cut(rows, _NARROWEST)
+    if len(json.dumps(least)) > _ROOM:
+        return least  # thousands of columns: the wire says no to more than it takes
     width = _WIDEST
-    while True:
-        cut = [[cell[:width] for cell in row] for row in rows]
-        if width <= _NARROWEST or len(json.dumps(cut)) <= _ROOM:
+    while width > _NARROWEST:
+        cut = _cut(rows, width)
+        if len(json.dumps(cut)) <= _ROOM:
             return cut
         width //= 2
+    return least
+
+
+def _cut(rows: list[list[str]], width: int) -> list[list[str]]:
+    return [[cell[:width] for cell in row] for row in rows]
 
 
 def _parse(words: list[str]) -> list[Column]:

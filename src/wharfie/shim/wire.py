@@ -1,7 +1,9 @@
 """What engine, zygote and shim say to each other. A leaf: imports `base` only, so the engine may use it.
 
-SOCK_SEQPACKET, one JSON object per message, at most MAX_MESSAGE bytes; file descriptors travel in the same message and
-are named, in order, by its "fds". The dialogue (engine left, shim right):
+SOCK_SEQPACKET, one JSON object per message; file descriptors travel in the same message and are named, in order, by its
+"fds". A message larger than MAX_MESSAGE (an exec's environment, the table of a top) lies in a sealed memfd, which comes
+as the first descriptor of a short one: {"n", "large": bytes, "error"}. To who does not know "large" the error says what
+it always said of such a message. The dialogue (engine left, shim right):
 
     (connects, or holds the first connection)   hello {id, pid, state, init, exit}
     prepare {launch}                        →   ok + fds net, netlink, rootfs
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 import _socket
 import array
+import fcntl
 import json
 import os
 
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 MAX_MESSAGE = 192 * 1024
+MAX_LARGE = 32 << 20
 MAX_FDS = 253  # the kernel's SCM_MAX_FD
+_F_ADD_SEALS, _F_GET_SEALS, _ALL_SEALS = 1033, 1034, 0xF  # fcntl(2): seal, shrink, grow, write
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode
@@ -67,8 +72,8 @@ class Cut(errors.Exhausted):
 def encode(message: dict[str, Any]) -> bytes:
     """The bytes of one message. Raises Invalid when it is larger than the wire allows."""
     data = _encode(message).encode()
-    if len(data) > MAX_MESSAGE:
-        raise errors.Invalid(f"a message of {len(data)} bytes is larger than the wire's {MAX_MESSAGE}")
+    if len(data) > MAX_LARGE:
+        raise errors.Invalid(f"a message of {len(data)} bytes is larger than the wire's {MAX_LARGE}")
     return data
 
 
@@ -86,15 +91,57 @@ def decode(data: bytes) -> dict[str, Any]:
 
 def send(sock: _socket.socket, message: dict[str, Any], fds: Iterable[int] = ()) -> None:
     """Send one message whole, with descriptors. Raises BlockingIOError on a full non-blocking socket (nothing was
-    sent), BrokenPipeError when the peer is gone, Invalid when it is too large."""
+    sent), BrokenPipeError when the peer is gone, Invalid when it is too large, Exhausted when it is large and there is
+    no memory or descriptor for it."""
     send_bytes(sock, encode(message), fds)
 
 
 def send_bytes(sock: _socket.socket, data: bytes, fds: Iterable[int] = ()) -> None:
     """`send` for a message that is encoded already."""
+    if len(data) > MAX_MESSAGE:
+        _send_large(sock, data, fds)
+        return
     rights = array.array("i", fds)
     ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if rights else []
     sock.sendmsg([data], ancillary, _socket.MSG_NOSIGNAL)
+
+
+def _send_large(sock: _socket.socket, data: bytes, fds: Iterable[int]) -> None:
+    try:
+        body = os.memfd_create("wharfie-message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except OSError as error:
+        raise errors.Exhausted(f"a message of {len(data)} bytes cannot be sent: {error}") from error
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(body, view):]
+            fcntl.fcntl(body, _F_ADD_SEALS, _ALL_SEALS)
+        except OSError as error:
+            raise errors.Exhausted(f"a message of {len(data)} bytes cannot be sent: {error}") from error
+        old = errors.Invalid(f"a message of {len(data)} bytes is larger than the wire's {MAX_MESSAGE}")
+        head = {"n": decode(data).get("n", 0), "large": len(data), "error": describe(old)}
+        send_bytes(sock, encode(head), [body, *fds])
+    finally:
+        os.close(body)
+
+
+def _read_large(head: dict[str, Any], fds: array.array[int]) -> dict[str, Any]:
+    """The message behind a head; its memfd is taken out of `fds`. Raises Invalid."""
+    size = head["large"]
+    if not fds:
+        raise errors.Invalid("a large message came without its body")
+    body = fds.pop(0)
+    try:
+        sealed = fcntl.fcntl(body, _F_GET_SEALS) & _ALL_SEALS == _ALL_SEALS
+        if not sealed or not isinstance(size, int) or not 0 < size <= MAX_LARGE or os.fstat(body).st_size != size:
+            raise errors.Invalid("a large message is not sealed, or not of its size")
+        data = os.pread(body, size, 0)
+    except OSError as error:
+        raise errors.Invalid(f"a large message cannot be read: {error}") from error
+    finally:
+        os.close(body)
+    return decode(data)
 
 
 def recv(sock: _socket.socket) -> tuple[dict[str, Any], list[int]] | None:
@@ -115,7 +162,7 @@ def recv(sock: _socket.socket) -> tuple[dict[str, Any], list[int]] | None:
         message = decode(data)
         if flags & _socket.MSG_CTRUNC:
             raise _cut(message)
-        return message, list(fds)
+        return (_read_large(message, fds) if "large" in message else message), list(fds)
     except (errors.Invalid, Cut):
         close_all(fds)
         raise
