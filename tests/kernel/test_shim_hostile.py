@@ -49,30 +49,25 @@ def test_top_of_longer_command_lines_than_an_answer_holds(box):
 
 
 def test_an_answer_that_is_too_large_is_an_error_and_no_end(box):
+    for _ in range(5):
+        box.exec("sleep", "100")
     with pytest.raises(errors.WharfieError):
-        for _ in range(5):
-            box.exec("sleep", "100")
         box.ask("top", args="-o " + ",".join(["args"] * 500_000))
     assert box.ask("top", args="-o pid")[0]["processes"]
 
 
 def test_messages_larger_than_a_datagram_both_ways(box):
-    """An exec with a megabyte of environment, a top of more than a megabyte; and what execve(2) itself does not take."""
+    """An exec with a megabyte of environment, a top of a megabyte; and what execve(2) itself does not take."""
     env = [f"V{n}={'v' * 1000}" for n in range(1000)]
     process = shim_dock.process_of(["sh", "-c", "exit ${#V999}"], False)
     box.ask("exec", id="e" * 64, process={**process, "env": [*process["env"], *env]})
     assert box.event("exec-exit")["code"] == 1000 % 256
     many = ["args=" + "x" * 45] * 20_000
     assert len(box.ask("top", args="-o " + ",".join(many))[0]["titles"]) == len(many)
-    for word, code in ("v" * 131_070, 0), ("v" * 131_072, 126):
-        name = ids.new()
-        try:
-            box.ask("exec", id=name, process={**process, "args": ["true", word]})
-        except errors.NotExecutable as error:
-            assert (code, "argument list too long" in str(error)) == (126, True)
-        else:
-            assert code == 0
-            box.event("exec-exit")
+    box.ask("exec", id=ids.new(), process={**process, "args": ["true", "v" * 131_071]})
+    assert box.event("exec-exit")["code"] == 0
+    with pytest.raises(errors.NotExecutable, match="argument list too long"):
+        box.ask("exec", id=ids.new(), process={**process, "args": ["true", "v" * 131_072]})
 
 
 STOPPER = "while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; test $p = 1 || kill -STOP $p; done; done 2>/dev/null"
