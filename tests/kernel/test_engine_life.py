@@ -236,3 +236,35 @@ def test_many_at_once() -> None:
         await place.nothing_in_run()
 
     inside(scenario)
+
+
+@pytest.mark.parametrize("verb", ["kill", "stop", "remove"])
+def test_an_end_that_comes_between_the_look_and_the_signal(verb: str) -> None:
+    """It is heard, and nobody waits half a minute for another one."""
+
+    async def scenario(place: Place) -> None:
+        assert place.house is not None
+        engine, records = place.house.containers, place.house._parts.records
+        identifier = await place.create("sleep", "1000")
+        await engine.start(identifier)
+        record, note = engine.get(identifier), records.note
+
+        async def noting(changed: model.Container) -> None:
+            records.note = note  # type: ignore[method-assign]
+            fd = os.pidfd_open(record.state.pid)
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+            os.close(fd)
+            await eventually(lambda: not record.state.running)
+            await note(changed)
+
+        records.note = noting  # type: ignore[method-assign]
+        async with asyncio.timeout(15):
+            if verb == "kill":
+                await engine.kill(identifier, "")
+            elif verb == "stop":
+                await engine.stop(identifier, timeout=None, signal="")
+            else:
+                await engine.remove(identifier, force=True, volumes=False)
+        assert records.note == note, "the way led through"
+
+    inside(scenario)

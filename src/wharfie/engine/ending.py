@@ -48,9 +48,9 @@ class Ending:
             return
         if not record.state.running:
             raise errors.Unchanged(f"container {live.id} is not running", name=live.id)
-        await self._by_user(live)
-        ended = live.watch(NEXT_EXIT)
+        ended = live.watch(NEXT_EXIT)  # before anything is awaited: it may be ending by itself right now
         try:
+            await self._by_user(live)
             if not await self._ask_to_end(live, wanted, ended, float(timeout)):
                 await self._kill(live)
                 if not await _within(ended, _KILL_PATIENCE):
@@ -68,13 +68,13 @@ class Ending:
         if not live.record.state.running or live.link is None:
             raise errors.Conflict(f"cannot kill container: {live.record.name}: container {live.id} is not running",
                                   name=live.id)
-        if number in (_SIGKILL, _stop_signal(live)):
-            await self._by_user(live)
-        if number != _SIGKILL:
-            await self._signal(live, number)
-            return
-        ended = live.watch(NEXT_EXIT)
+        ended = live.watch(NEXT_EXIT)  # as in stop
         try:
+            if number in (_SIGKILL, _stop_signal(live)):
+                await self._by_user(live)
+            if number != _SIGKILL:
+                await self._signal(live, number)
+                return
             await self._kill(live)
             await _within(ended, _KILL_PATIENCE)
         finally:
