@@ -6,6 +6,7 @@ somebody else's, so 127.0.0.53 (systemd-resolved) and ::1 are replaced by the re
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
@@ -122,6 +123,7 @@ def _lines(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+@functools.lru_cache(256)
 def _address(text: str) -> bool | None:
     """Whether the address is reachable only on the host (loopback, unspecified); None if it is no address."""
     if any(c.isspace() for c in text):

@@ -7,6 +7,8 @@ keys are ignored, as the specification asks (section "Extensibility").
 
 from __future__ import annotations
 
+import functools
+
 from wharfie.base import errors
 
 from .spec_values import (
@@ -94,7 +96,10 @@ class Reader:
         return tuple([one(element, f"{self.path}.{key}[{i}]") for i, element in enumerate(value)])
 
     def texts(self, key: str) -> tuple[str, ...]:
-        return self.rows(key, _text)
+        value = self.obj.get(key)
+        if isinstance(value, list) and len(value) <= MAX_ROWS and all(map(_is_text, value)):
+            return tuple(value)
+        return self.rows(key, _text)  # which names the bad one
 
     def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
         """An object of strings."""
@@ -108,6 +113,10 @@ class Reader:
     def raw(self, key: str) -> dict[str, Any] | None:
         inner = self.child(key)
         return inner.obj if inner else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 def _text(value: Any, path: str) -> str:
@@ -193,17 +202,17 @@ def _user(r: Reader) -> User:
 
 
 def _capabilities(r: Reader) -> Capabilities:
-    return Capabilities(
-        r.rows("bounding", _capability), r.rows("effective", _capability), r.rows("inheritable", _capability),
-        r.rows("permitted", _capability), r.rows("ambient", _capability),
-    )
+    sets = {key: r.texts(key) for key in ("bounding", "effective", "inheritable", "permitted", "ambient")}
+    for key, names in sets.items():
+        for i, name in enumerate(names):
+            if not _is_capability(name):
+                raise bad(f"{r.at(key)}[{i}]", f"is {name!r}, must be a name such as CAP_NET_RAW")
+    return Capabilities(**sets)
 
 
-def _capability(value: Any, path: str) -> str:
-    text = _text(value, path)
-    if not text.startswith("CAP_") or not _NAME_CHARS.issuperset(text):
-        raise bad(path, f"is {text!r}, must be a name such as CAP_NET_RAW")
-    return text
+@functools.lru_cache(128)
+def _is_capability(name: str) -> bool:
+    return name.startswith("CAP_") and _NAME_CHARS.issuperset(name)
 
 
 def _rlimit(value: Any, path: str) -> Rlimit:

@@ -6,6 +6,8 @@ it, so there an unknown word is an error.
 
 from __future__ import annotations
 
+import functools
+
 from wharfie.base import errors
 from wharfie.base.value import Value
 from wharfie.kernel import mounts as m
@@ -46,6 +48,7 @@ class Options(Value):
     data: tuple[str, ...] = ()
 
 
+@functools.lru_cache(128)  # what every container has is read once, by the zygote
 def parse(words: tuple[str, ...], destination: str) -> Options:
     """The meaning of a mount's options; later words win. Raises Invalid (Unsupported for known ones not done yet)."""
     mine, below = [0, 0], [0, 0]

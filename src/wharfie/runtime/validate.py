@@ -3,6 +3,7 @@ every refusal names the key."""
 
 from __future__ import annotations
 
+import functools
 import os
 
 from wharfie.base import errors
@@ -82,6 +83,7 @@ def _mount(mount: oci_spec.Mount) -> None:
         raise errors.Unsupported(f"mount at {where}: id-mapped mounts are not supported yet", name=where)
 
 
+@functools.lru_cache(256)
 def normal(path: str) -> str:
     """An absolute path without ".", "..", double and trailing slashes; ".." at the root stays there."""
     return os.path.normpath("/" + path.lstrip("/"))
