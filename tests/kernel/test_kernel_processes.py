@@ -115,7 +115,8 @@ def test_execve_gets_clean_signals_and_descriptors() -> None:
         os.dup2(write, 700)
         process.reset_signals()
         process.close_range(3)
-        process.execveat(-100, "/bin/sh", ["sh", "-c", "while read -r l; do echo $l; done < /proc/self/status; ls /proc/$$/fd; echo $X"], {"X": "y"})
+        script = "while read -r l; do echo $l; done < /proc/self/status; ls /proc/$$/fd; echo $X"
+        process.execveat(-100, "/bin/sh", ["sh", "-c", script], {"X": "y"})
     os.close(write)
     with os.fdopen(read) as out:
         text = out.read()
