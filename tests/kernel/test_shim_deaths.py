@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -134,6 +135,27 @@ def test_a_zygote_that_can_make_nothing_says_so_and_lives_on(tmp_path, limit):
     if limit == "processes":
         eventually(lambda: not group.populated())
         group.delete()
+
+
+@pytest.mark.parametrize("when", ["another process has its pid", "before prepare", "before start"])
+def test_joining_a_container_that_has_ended_fails_at_once(dock, when):
+    former = dock.container()
+    init = former.run("sleep", "100")
+    started = init["start_time"] + (when == "another process has its pid")
+    box = dock.container(namespaces=wire.Namespaces(pid=f"/proc/{init['pid']}/ns/pid",
+                                                    owners={str(init["pid"]): started}))
+    if when == "before start":
+        box.prepare()
+    if when != "another process has its pid":
+        former.ask("signal", signal=9)
+        former.exit()
+    begin = time.monotonic()
+    with pytest.raises(errors.WharfieError, match=r"ended|No such file"):
+        box.run("true") if when != "before start" else box.start("true")
+    assert time.monotonic() - begin < 2
+    if when == "another process has its pid":
+        former.ask("signal", signal=9)
+        former.exit()
 
 
 def _children(pid: int) -> list[int]:

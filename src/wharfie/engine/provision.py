@@ -40,7 +40,12 @@ class Provision:
             uts="host" if host.uts_mode == "host" else "new",
             pid=joined.get("pid", "host" if host.pid_mode == "host" else "new"),
             cgroup="host" if host.cgroupns_mode == "host" else "new",
+            owners={str(o.state.pid): o.state.start_time for o in self._owners(record) if o.state.start_time},
         )
+
+    def _owners(self, record: Container) -> list[Container]:
+        modes = (record.host_config.network_mode, record.host_config.pid_mode)
+        return [self._find(m.partition(":")[2]) for m in modes if m.startswith("container:")]
 
     def joined(self, record: Container) -> dict[str, str]:
         """OCI namespace kind → path of the namespace of another container."""

@@ -4,9 +4,10 @@ report and _exit."""
 
 from __future__ import annotations
 
+import errno
 import os
 
-from wharfie.base import points
+from wharfie.base import errors, points
 from wharfie.base.value import Value
 from wharfie.kernel import namespaces, process
 
@@ -122,7 +123,14 @@ def fork_apart(channel: Channel) -> None:
     own child (CLONE_PARENT), so that its parent-death signal does not mean the middle one; made by the older clone,
     since the container's filter may be at work already."""
     read, write = os.pipe2(os.O_CLOEXEC)
-    pid, pidfd = namespaces.clone(namespaces.CLONE_PARENT)
+    try:
+        pid, pidfd = namespaces.clone(namespaces.CLONE_PARENT)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        # pid_namespaces(7): the word for a namespace whose first process has ended
+        raise errors.Conflict("the pid namespace to be joined takes nobody any more: its container has ended "
+                              "(or this host has no memory)") from error
     if pid:
         channel.send({"pid": pid}, (pidfd,))
         os.write(write, b"1")

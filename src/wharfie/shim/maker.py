@@ -96,6 +96,7 @@ class Maker:
     def _prepare(self, message: dict[str, Any]) -> dict[str, int]:
         namespaces = message["namespaces"]
         self._made = made = sandbox.make(namespaces, idmap(namespaces.get("user")), stay=True)
+        _check_owners(namespaces.get("owners") or {})
         points.reach("shim.sandbox.made")
         self._rootfs = overlay.mount(overlay.Rootfs.from_dict(message["rootfs"]), made.sandbox.user)
         points.reach("shim.rootfs.made")
@@ -130,6 +131,18 @@ class Maker:
             channel.send({"failed": faults.describe(error, "read the request")})
             os._exit(1)
         self._driver.join(container, wanted, stdio, tuple(message["size"]), filter, channel)
+
+
+def _check_owners(owners: dict[str, int]) -> None:
+    """The namespaces of other containers have been opened by their pids: who lives now, and started then, had that pid
+    all the time. Raises Conflict when one of them has ended."""
+    for pid, started in owners.items():
+        try:
+            fields = process.stat_fields(int(pid))
+        except OSError:
+            fields = []
+        if not fields or fields[0] in (b"Z", b"X") or int(fields[19]) != started:
+            raise errors.Conflict("cannot join the namespaces of a container that has ended")
 
 
 def _limited(launch: Launch, spec: oci_spec.Spec) -> cgroups.Cgroup | None:

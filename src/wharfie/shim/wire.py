@@ -258,7 +258,8 @@ class Log(Value):
 
 class Namespaces(Value):
     """Which namespaces the shim makes: "new", "host", "none" (net: new with only lo), "private"/"shareable" are "new",
-    or a path to join. `user` is None or {"uid_map": [[inside, outside, count], ...], "gid_map": ...}."""
+    or a path to join. `user` is None or {"uid_map": [[inside, outside, count], ...], "gid_map": ...}. `owners` are the
+    processes whose namespaces are joined, pid → start time: a pid in a path may have become another process's."""
 
     net: str = "new"
     ipc: str = "new"
@@ -266,6 +267,7 @@ class Namespaces(Value):
     pid: str = "new"
     cgroup: str = "new"
     user: dict[str, Any] | None = None
+    owners: dict[str, int] = {}
 
 
 class Launch(Value):
