@@ -7,12 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE := $(VENV)/state
 
-.PHONY: try test lint unit kernel conformance sample exams soak bench clean host
+.PHONY: try test lint unit kernel conformance sample vm exams soak bench clean host
 
 try: $(VENV)/installed
 	@tools/need-root "run a container" && $(BIN)/wharfie run --rm wharfie/hello
 
-test: $(VENV)/dev host lint unit kernel conformance sample
+test: $(VENV)/dev host lint unit kernel conformance sample vm
 	@$(BIN)/python tests/inventory.py --against $(STATE)/inventory
 
 lint: $(VENV)/dev
@@ -36,6 +36,11 @@ host: $(VENV)/dev
 # A minute of the long ones.
 sample: $(VENV)/dev host
 	WHARFIE_SOAK=sample $(BIN)/python -m pytest -q tests/soak
+
+# One boot of a virtual machine with cgroup v2 (docs/adr/0007). Without plugins, which take seconds where Python is
+# emulated.
+vm: $(VENV)/dev host
+	tools/vm --or-skip env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p no:cacheprovider tests/vm
 
 exams: $(VENV)/dev host
 	tools/exams
