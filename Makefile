@@ -37,7 +37,7 @@ host: $(VENV)/dev
 sample: $(VENV)/dev host
 	WHARFIE_SOAK=sample $(BIN)/python -m pytest -q tests/soak
 
-# One boot of a virtual machine with cgroup v2 (docs/adr/0007). Without plugins, which take seconds where Python is
+# One boot of a virtual machine with cgroup v2 (docs/adr/0008). Without plugins, which take seconds where Python is
 # emulated.
 vm: $(VENV)/dev host
 	tools/vm --or-skip env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p no:cacheprovider tests/vm
