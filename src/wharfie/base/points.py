@@ -20,8 +20,8 @@ POINTS: tuple[str, ...] = (
     # zygote
     "zygote.fork.asked", "zygote.fork.forked", "zygote.fork.answered",
     # shim
-    "shim.born", "shim.locked", "shim.cgroup.made", "shim.init.cloned", "shim.sandbox.made", "shim.rootfs.made",
-    "shim.create.asked", "shim.init.ready", "shim.start.asked", "shim.start.answered", "shim.exit.reaped",
+    "shim.born", "shim.locked", "shim.init.cloned", "shim.sandbox.made", "shim.rootfs.made", "shim.create.asked",
+    "shim.cgroup.made", "shim.init.ready", "shim.start.asked", "shim.start.answered", "shim.exit.reaped",
     "shim.exit.recorded",
     # init
     "init.born", "init.mounted", "init.pivoted", "init.dropped",

@@ -74,9 +74,21 @@ class Cgroup:
         of this name, left by a former life, is made anew: it has limits of then, and a v2 group that was ever killed
         kills what is cloned into it (Linux 5.14 to at least 6.18 compares it with the kills of the parent's group). In
         a hybrid world a v2 hierarchy that cannot be written is done without. Raises OSError."""
-        levels = [""]
-        for part in self.path.strip("/").split("/"):
-            levels.append(f"{levels[-1]}/{part}")
+        self.cradle()
+        self.furnish()
+
+    def cradle(self) -> None:
+        """The first half of create: what a process can be born in, the v2 directory."""
+        if not self.v2:
+            return
+        try:
+            _mkdir(self.v2, anew=True)  # the usual case: an earlier group has made the parents
+        except OSError:
+            self._create_v2(self._levels())
+
+    def furnish(self) -> None:
+        """The second half: v2's controllers, and what a process enters by itself, the directories of v1."""
+        levels = self._levels()
         if self.v2:
             self._create_v2(levels)
         for hierarchy in self.layout.v1:
@@ -87,6 +99,13 @@ class Cgroup:
                 made = _mkdir(hierarchy.mount + level, anew=level == self.path)
                 if made and "cpuset" in hierarchy.controllers:
                     _copy_cpuset(hierarchy.mount + level)
+
+    def _levels(self) -> list[str]:
+        """Every group on the way, from "" on."""
+        levels = [""]
+        for part in self.path.strip("/").split("/"):
+            levels.append(f"{levels[-1]}/{part}")
+        return levels
 
     def _create_v2(self, levels: Sequence[str]) -> None:
         wanted = [c for c in V2_CONTROLLERS if c in self.layout.v2_controllers]

@@ -58,7 +58,8 @@ class Birth:
     def step(self) -> str:
         """Read the next report; blocks unless the channel is readable. Out: its kind, END once the program runs.
         Raises what the process reports, or that it has ended without a word."""
-        self._await()
+        if self._deadline is not None:
+            self._await(self._deadline)
         try:
             got = self.channel.receive()
         except OSError:
@@ -77,12 +78,10 @@ class Birth:
         except OSError:
             pass  # it has failed meanwhile, and said so
 
-    def _await(self) -> None:
-        if self._deadline is None:
-            return
+    def _await(self, deadline: float) -> None:
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
-        if not poll.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise errors.Unavailable(f"the process did not begin within {PATIENCE_SECONDS:.0f} s: is it stopped?")
 
     def _take(self, message: dict[str, Any], fds: list[int]) -> str:

@@ -32,26 +32,40 @@ def play(directory: str) -> None:
         with open(path, "wb"):
             pass
     text = json.dumps(_spec(files))
-    layout = cgroups.known()
-    own = layout.v2_own if layout.mode == "v2" else next((h.own for h in layout.v1 if "pids" in h.controllers), "")
+    path = stage()
     for _ in range(ROUNDS):
         spec = oci_spec.parse(json.loads(text))
         assert spec.linux.seccomp is not None
         program = filters.read(filters.ensure(directory, spec.linux.seccomp))
         launch = wire.Launch(id="0" * 64, name=_NAME, rootfs={"lowers": ["/a", "/b"], "upper": "/c", "work": "/d"})
         wire.decode(wire.encode({"launch": wire.Launch.from_dict(launch.asdict()).asdict()}))
-        group = _group(layout, own, spec)
+        group = _group(path, spec)
         try:
             rehearsal.play(spec, group, program)
         finally:
             _away(group)
 
 
-def _group(layout: cgroups.Layout, own: str, spec: oci_spec.Spec) -> cgroups.Cgroup | None:
-    """A group beside the shims with the spec's limits, None where there can be none."""
+def stage() -> str:
+    """The path of a cgroup beside the shims that can be made and removed again; "" where there can be none."""
+    layout = cgroups.known()
+    own = layout.v2_own if layout.mode == "v2" else next((h.own for h in layout.v1 if "pids" in h.controllers), "")
     if layout.mode == "none" or len(own) < 2:
-        return None
+        return ""
     group = cgroups.Cgroup(f"{own}/{_NAME}")
+    try:
+        group.create()
+        group.delete(patience=0.1)
+    except OSError:
+        return ""
+    return group.path
+
+
+def _group(path: str, spec: oci_spec.Spec) -> cgroups.Cgroup | None:
+    """The group with the spec's limits, None where there can be none."""
+    if not path:
+        return None
+    group = cgroups.Cgroup(path)
     try:
         group.create()
         group.apply(spec.linux.resources or {})

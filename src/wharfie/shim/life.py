@@ -64,10 +64,11 @@ class Life:
 
     # ---- prepare ----
 
-    def prepare(self, launch: Launch) -> tuple[dict[str, Any], list[str], list[int]]:
-        """Make sandbox, rootfs and streams. Raises WharfieError, OSError; what was made is closed with the shim. The
-        answer's descriptors but "rootfs" are the caller's to close."""
+    def prepare(self, wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[int]]:
+        """Make sandbox, rootfs and streams for a Launch, as it came. Raises WharfieError, OSError; what was made is
+        closed with the shim. The answer's descriptors but "rootfs" are the caller's to close."""
         self._need(BORN, "prepare")
+        launch = Launch.from_dict(wanted)
         if launch.driver != "native":
             raise errors.Unsupported(f"unknown runtime: {launch.driver}", name=launch.driver)
         self.launch = launch
@@ -76,7 +77,7 @@ class Life:
         self._making = self._make(namespaces.CLONE_NEWPID if fresh else 0, ("pid",) if fresh else (), group)
         self._family.makers += 1
         points.reach("shim.init.cloned")
-        _, made = self._making.ask(wire.PREPARE, namespaces=launch.namespaces.asdict(), rootfs=launch.rootfs)
+        _, made = self._making.ask(wire.PREPARE, launch=wanted, directory=self.directory.root)
         self.rootfs = made["rootfs"]
         self._log = writer.open_writer(launch.log.driver, launch.log.path, launch.log.config)
         self.streams = Streams(self._loop, tty=launch.tty, stdin=launch.open_stdin, log=self._log,
@@ -85,12 +86,11 @@ class Life:
         return {}, list(made), list(made.values())
 
     def _group(self, launch: Launch) -> cgroups.Cgroup | None:
-        """The container's group, which init is born in; None where the host has none."""
+        """The container's group, which init is born in; the maker does the rest. None where the host has none."""
         group = cgroups.Cgroup(launch.cgroup) if launch.cgroup else None
         if group is None or group.layout.mode == "none":
             return None
-        group.create()
-        points.reach("shim.cgroup.made")
+        group.cradle()
         return group
 
     # ---- create ----
@@ -113,17 +113,24 @@ class Life:
         stdio = self.streams.stdio
         result, _ = self._making.ask(
             wire.CREATE, [fd for fd in stdio if fd >= 0], stdio=[n for n, fd in enumerate(stdio) if fd >= 0],
-            launch=self.launch.asdict(), directory=self.directory.root, spec=spec_name,
+            spec=spec_name,
         )
         self._birth = begun = self._making.turn()
         begun.until("ready")
-        init = begun.process()
+        init = self._known(begun, result)
         cgroup = cgroups.Cgroup(self.launch.cgroup) if result["cgroup"] else None
         self.container = contract.Container(self.launch.id, init, tuple(begun.namespaces), cgroup)
         self.filter = result["filter"]
-        record.write_init(self.directory, init.pid, init.start_time)
         self.state = CREATED
         points.reach("shim.init.ready")
+
+    def _known(self, begun: birth.Birth, result: dict[str, Any]) -> contract.Process:
+        """init, with its record on disk: the maker's own work, unless it has forked another process."""
+        if "start_time" in result:
+            return contract.Process(begun.pid, begun.pidfd, result["start_time"], begun.console)
+        init = begun.process()
+        record.write_init(self.directory, init.pid, init.start_time)
+        return init
 
     # ---- start ----
 
@@ -296,8 +303,8 @@ class Life:
             self.streams.close()
         if self._log is not None:
             self._log.close()
-        self.launch = None
         self._clean()
+        self.launch = None
 
     def _need(self, state: str, verb: str) -> None:
         if self.state != state:

@@ -6,10 +6,11 @@ megabyte and a half larger for good. Here it goes away with the execve.
 
     shim                                        maker
     clone (new pid namespace, cgroup)  ------>  closes everything but the channel
-    prepare {namespaces, rootfs}  ----------->
+    prepare {launch, directory}  ------------>
                         <---------------------  ok + fds: the sandbox's, netlink, rootfs
-    create {launch, spec, directory} + stdio ->
-                        <---------------------  ok {filter, cgroup}, and from here on the birth of runtime.channel
+    create {spec} + stdio  ------------------>
+                        <---------------------  ok {filter, cgroup, start_time}, having written init.json; from here
+                                                on the birth of runtime.channel
     (or, a maker of its own) exec {...} + fds:
      stdio, init's pidfd, the namespaces  --->  likewise, without an ok
 """
@@ -29,7 +30,7 @@ from wharfie.oci import spec as oci_spec
 from wharfie.runtime import channel as channels
 from wharfie.runtime import faults, sandbox
 
-from . import filters, wire
+from . import filters, record, wire
 from .wire import Launch
 
 TYPE_CHECKING = False
@@ -79,6 +80,8 @@ class Maker:
         self._sock = sock
         self._here = here
         self._driver: contract.Driver = native.Native()
+        self._launch = Launch(id="")
+        self._home = paths.RunDirectory("")
         self._made: sandbox.Made | None = None
         self._rootfs = -1
 
@@ -94,18 +97,20 @@ class Maker:
         raise errors.Unsupported(f"a maker knows no {op!r}")
 
     def _prepare(self, message: dict[str, Any]) -> dict[str, int]:
-        namespaces = message["namespaces"]
-        self._made = made = sandbox.make(namespaces, idmap(namespaces.get("user")), stay=True)
-        _check_owners(namespaces.get("owners") or {})
+        self._launch = launch = Launch.from_dict(message["launch"])
+        self._home = paths.RunDirectory(message["directory"])
+        namespaces = launch.namespaces
+        self._made = made = sandbox.make(namespaces.asdict(), idmap(namespaces.user), stay=True)
+        _check_owners(namespaces.owners)
         points.reach("shim.sandbox.made")
-        self._rootfs = overlay.mount(overlay.Rootfs.from_dict(message["rootfs"]), made.sandbox.user)
+        self._rootfs = overlay.mount(overlay.Rootfs.from_dict(launch.rootfs), made.sandbox.user)
         points.reach("shim.rootfs.made")
         named = {"net": made.sandbox.net, "netlink": made.netlink, "rootfs": self._rootfs}
         return {name: fd for name, fd in named.items() if fd >= 0}
 
     def _create(self, message: dict[str, Any], fds: list[int]) -> NoReturn:
         assert self._made is not None
-        launch, home = Launch.from_dict(message["launch"]), paths.RunDirectory(message["directory"])
+        launch, home = self._launch, self._home
         with open(f"{home.root}/{os.path.basename(message['spec'])}", "rb") as f:
             spec = oci_spec.parse(json.loads(f.read()))
         filter = filters.ensure(launch.seccomp_dir or home.root, spec.linux.seccomp) if spec.linux.seccomp else ""
@@ -115,7 +120,8 @@ class Maker:
             seccomp=filters.read(filter), idmap=idmap(launch.namespaces.user), terminal_size=launch.console_size,
             here=(*self._here, *self._made.here),
         )
-        wire.send(self._sock, wire.ok(0, {"filter": filter, "cgroup": cgroup is not None}, []))
+        known = _record(launch, home)
+        wire.send(self._sock, wire.ok(0, {"filter": filter, "cgroup": cgroup is not None, **known}, []))
         self._driver.become(bundle, contract.Stdio(*_stdio(message, fds)), channels.adopt(self._sock.detach()))
 
     def _exec(self, message: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -145,9 +151,20 @@ def _check_owners(owners: dict[str, int]) -> None:
             raise errors.Conflict("cannot join the namespaces of a container that has ended")
 
 
+def _record(launch: Launch, home: paths.RunDirectory) -> dict[str, int]:
+    """Who this process is, which will be init, on disk and for the shim: every page that it would dirty by finding out
+    itself is its own for good. Nothing where another one is going to be forked (runtime.plan)."""
+    if launch.namespaces.user or launch.namespaces.pid.startswith("/"):
+        return {}
+    pid = int(os.readlink("/proc/self"))  # as the host numbers it
+    started = process.start_time(pid)
+    record.write_init(home, pid, started)
+    return {"start_time": started}
+
+
 def _limited(launch: Launch, spec: oci_spec.Spec) -> cgroups.Cgroup | None:
-    """The container's group, which the shim has made, with its limits; None where the host has none (limits that were
-    asked for are refused)."""
+    """The container's group, whose v2 half the shim has made, with its limits; None where the host has none (limits
+    that were asked for are refused)."""
     if not launch.cgroup:
         return None
     made = cgroups.Cgroup(launch.cgroup)
@@ -155,6 +172,8 @@ def _limited(launch: Launch, spec: oci_spec.Spec) -> cgroups.Cgroup | None:
         if any((spec.linux.resources or {}).get(k) for k in ("memory", "cpu", "pids", "blockIO")):
             raise errors.Unsupported("limits were asked for and this host has no control groups")
         return None
+    made.furnish()
+    points.reach("shim.cgroup.made")
     if spec.linux.resources:
         made.apply(spec.linux.resources)
     return made

@@ -25,7 +25,7 @@ else:
     Protocol = object
 
 # Reached in the maker, on the shim's behalf: where a test ends the maker there, the shim ends too.
-_POINTS = ("shim.sandbox.made", "shim.rootfs.made")
+_POINTS = ("shim.sandbox.made", "shim.rootfs.made", "shim.cgroup.made")
 
 _SIGCHLD = 17
 _SIGNALFD_SIGINFO = 128

@@ -15,7 +15,7 @@ import os
 from wharfie.base import paths
 from wharfie.runtime import birth, channel
 
-from . import drill, record, wire
+from . import drill, packing, record, wire
 from .main import Shim
 from .making import Making
 
@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+    from wharfie.kernel import cgroups
 
     from .title import Title
 
@@ -38,15 +40,16 @@ class _Stillbirth(birth.Birth):
 
 
 class _Understudy:
-    """Stands in for the maker. One is forked all the same, and does nothing."""
+    """Stands in for the maker. One is forked all the same, into the cgroup, and does nothing."""
 
-    def __init__(self, *_how: Any) -> None:
-        self._real = Making()
+    def __init__(self, _flags: int, _here: tuple[str, ...], cgroup: cgroups.Cgroup | None) -> None:
+        self._grouped = cgroup is not None
+        self._real = Making(cgroup=cgroup)
 
     def ask(self, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
         if op == wire.PREPARE:
             return {}, {name: os.open("/dev/null", os.O_RDONLY) for name in ("net", "netlink", "rootfs")}
-        return {"filter": "", "cgroup": False}, {}
+        return {"filter": "", "cgroup": self._grouped, "start_time": 0}, {}
 
     def turn(self) -> birth.Birth:
         mine, theirs = channel.pair()
@@ -90,9 +93,11 @@ def play(run_root: str, title: Title) -> None:
     directory = f"{run_root}/{_PREFIX}{os.getpid()}"
     os.mkdir(directory, 0o700)
     try:
+        group = drill.stage()
+        packing.gather(lambda: _play_once(directory, title, group), lambda: drill.try_play(directory))
         drill.try_play(directory)
         for _ in range(ROUNDS):
-            _play_once(directory, title)
+            _play_once(directory, title, group)
     finally:
         _remove(directory)
 
@@ -113,14 +118,14 @@ def _remove(directory: str) -> None:
     os.rmdir(directory)
 
 
-def _play_once(directory: str, title: Title) -> None:
+def _play_once(directory: str, title: Title, group: str) -> None:
     shim = Shim(title, make=_Understudy)
     shim.life.directory = paths.RunDirectory(directory)
     lock = record.lock(shim.life.directory)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     title.set("wharfie-zygote")
     shim.open(theirs)
-    launch = wire.Launch(id="0" * 64, name="rehearsal", open_stdin=True,
+    launch = wire.Launch(id="0" * 64, name="rehearsal", cgroup=group, open_stdin=True,
                          log=wire.Log("json-file", f"{directory}/log", {"max-size": "1m"}))
     _ask(shim, ours, wire.PREPARE, launch=launch.asdict())
     _ask(shim, ours, wire.CREATE, spec="config.json")

@@ -9,7 +9,6 @@ from wharfie.kernel import process
 
 from . import top, wire
 from .pausing import Pausing
-from .wire import Launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Verbs:
         return verb(message, fds)
 
     def _prepare(self, message: Message, _fds: list[int]) -> Answer:
-        return self._life.prepare(Launch.from_dict(message["launch"]))
+        return self._life.prepare(message["launch"])
 
     def _create(self, message: Message, _fds: list[int]) -> Answer:
         self._life.create(message["spec"])
