@@ -18,7 +18,7 @@ import os
 import select
 import time
 
-from . import bpf, cgroup_limits, cgroup_stats
+from . import bpf, cgroup_files, cgroup_limits, cgroup_stats
 from .cgroup_layout import V2_CONTROLLERS, Hierarchy, Layout, detect, known, read, words
 from .process import kill_pidfd, pidfd_open
 from .syscalls import error
@@ -31,16 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Cgroup", "Hierarchy", "Layout", "detect", "join_by", "known"]
 
 _PATIENCE = 5.0
-
-
-def _write(path: str, value: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as failed:
-        raise error(failed.errno or errno.EIO, path, f"writing {value!r}") from None
-    finally:
-        os.close(fd)
 
 
 def join_by(fds: Iterable[int]) -> None:
@@ -82,7 +72,7 @@ class Cgroup:
         if not self.v2:
             return
         try:
-            _mkdir(self.v2, anew=True)  # the usual case: an earlier group has made the parents
+            cgroup_files.mkdir(self.v2, anew=True)  # the usual case: an earlier group has made the parents
         except OSError:
             self._create_v2(self._levels())
 
@@ -96,9 +86,9 @@ class Cgroup:
             if os.path.isdir(hierarchy.mount + levels[-2]):
                 todo = todo[-1:]  # the usual case: parents exist
             for level in todo:
-                made = _mkdir(hierarchy.mount + level, anew=level == self.path)
+                made = cgroup_files.mkdir(hierarchy.mount + level, anew=level == self.path)
                 if made and "cpuset" in hierarchy.controllers:
-                    _copy_cpuset(hierarchy.mount + level)
+                    cgroup_files.copy_cpuset(hierarchy.mount + level)
 
     def _levels(self) -> list[str]:
         """Every group on the way, from "" on."""
@@ -113,12 +103,12 @@ class Cgroup:
         passed_down = words(f"{root}{levels[-2]}/cgroup.subtree_control")
         try:
             if passed_down and all(c in passed_down for c in wanted):
-                _mkdir(root + self.path, anew=True)  # the usual case: an earlier group has prepared the parents
+                cgroup_files.mkdir(root + self.path, anew=True)  # the usual case, as in cradle
                 return
             for at, level in enumerate(levels[1:]):
                 if wanted:
-                    _enable(root + levels[at], wanted)
-                _mkdir(root + level, anew=level == self.path)
+                    cgroup_files.enable(root + levels[at], wanted)
+                cgroup_files.mkdir(root + level, anew=level == self.path)
         except OSError:
             if self.layout.mode != "hybrid":
                 raise
@@ -150,7 +140,7 @@ class Cgroup:
     def join(self, pid: int = 0) -> None:
         """Move a process (0: this one, which must be single-threaded on v1) into the group. Raises OSError."""
         for path in self.procs_files():
-            _write(path.replace("/tasks", "/cgroup.procs") if pid else path, str(pid))
+            cgroup_files.write(path.replace("/tasks", "/cgroup.procs") if pid else path, str(pid))
 
     def apply(self, resources: Mapping[str, Any]) -> None:
         """Set the limits of an OCI `linux.resources`, devices included. Raises OSError: EOPNOTSUPP naming the limit
@@ -170,7 +160,7 @@ class Cgroup:
             raise error(errno.EOPNOTSUPP, detail=f"{write.what} cannot be kept: no {write.controller} controller")
         path = f"{base}/{write.file}"
         try:
-            _write(path, write.value)
+            cgroup_files.write(path, write.value)
         except FileNotFoundError:
             if write.optional:
                 return
@@ -180,7 +170,7 @@ class Cgroup:
         """Allow and deny devices by the OCI's rules, the last match winning: devices.allow/deny on v1, a BPF program
         on v2. Raises OSError."""
         if "devices" in self.v1:
-            _write_lines(self.v1["devices"], cgroup_limits.device_lines(rules))
+            cgroup_files.write_lines(self.v1["devices"], cgroup_limits.device_lines(rules))
         elif self.v2:
             fd = self.open_dir()
             try:
@@ -208,7 +198,7 @@ class Cgroup:
         found: dict[int, None] = {}
         # A process is in all hierarchies or, when its start broke off half way, in some: v2 and one of v1 are asked.
         for directory in dict.fromkeys([self.v2, *list(self.v1.values())[:1]]):
-            for below in _tree(directory):
+            for below in cgroup_files.tree(directory):
                 for word in words(f"{below}/cgroup.procs"):
                     found[int(word)] = None
         return [pid for pid in found if pid > 0]
@@ -221,7 +211,7 @@ class Cgroup:
         """SIGKILL to every process of the group; returns at once (they end soon). Atomic where cgroup.kill is
         (Linux 5.14), elsewhere frozen first, then one by one by pidfd. Raises OSError."""
         if self.v2 and os.path.exists(f"{self.v2}/cgroup.kill"):
-            _write(f"{self.v2}/cgroup.kill", "1")
+            cgroup_files.write(f"{self.v2}/cgroup.kill", "1")
             if self.v1:
                 self._kill_each()  # who is in v1's group only
             return
@@ -266,9 +256,9 @@ class Cgroup:
         is so (v1 needs telling again, too). Raises OSError: EOPNOTSUPP without a freezer."""
         if self._freezer_v2():
             if read(f"{self.v2}/cgroup.freeze").strip() != "1":
-                _write(f"{self.v2}/cgroup.freeze", "1")
+                cgroup_files.write(f"{self.v2}/cgroup.freeze", "1")
         elif "freezer" in self.v1:
-            _write(f"{self.v1['freezer']}/freezer.state", "FROZEN")
+            cgroup_files.write(f"{self.v1['freezer']}/freezer.state", "FROZEN")
         else:
             raise error(errno.EOPNOTSUPP, detail="pausing needs a cgroup freezer")
         return self.is_frozen()
@@ -276,9 +266,9 @@ class Cgroup:
     def thaw(self) -> None:
         """Let them run again; nothing happens when they do. Raises OSError."""
         if self._freezer_v2():
-            _write(f"{self.v2}/cgroup.freeze", "0")
+            cgroup_files.write(f"{self.v2}/cgroup.freeze", "0")
         elif "freezer" in self.v1:
-            _write(f"{self.v1['freezer']}/freezer.state", "THAWED")
+            cgroup_files.write(f"{self.v1['freezer']}/freezer.state", "THAWED")
 
     def is_frozen(self) -> bool:
         """Whether every process has stopped."""
@@ -306,101 +296,17 @@ class Cgroup:
         reaped, so EBUSY is tried again for `patience` seconds. Raises OSError."""
         limit = time.monotonic() + patience
         for directory in self.directories:
-            for one in reversed(_tree(directory)):
-                _rmdir(one, limit)
+            for one in reversed(cgroup_files.tree(directory)):
+                cgroup_files.rmdir(one, limit)
 
     def prune(self, patience: float = 0.0) -> bool:
         """Remove what nobody is in of the group and of groups made below it; whether nothing is left of it now. What is
         in use is tried again for `patience` seconds, all together."""
         limit, all_gone = time.monotonic() + patience, True
         for directory in self.directories:
-            for one in reversed(_tree(directory)):
+            for one in reversed(cgroup_files.tree(directory)):
                 try:
-                    _rmdir(one, limit)
+                    cgroup_files.rmdir(one, limit)
                 except OSError:
                     all_gone = False
         return all_gone
-
-
-def _tree(directory: str) -> list[str]:
-    """A group's directory and those below it, parents first; nothing when it is gone. A cgroup's link count says how
-    many are below, and nearly always that is none."""
-    try:
-        if os.stat(directory).st_nlink == 2:
-            return [directory]
-    except FileNotFoundError:
-        return []
-    return [d for d, _, _ in os.walk(directory)]
-
-
-def _write_lines(directory: str, lines: Iterable[tuple[str, str]]) -> None:
-    """Device rules to devices.allow and devices.deny in order, one rule a write: the kernel takes no more."""
-    fds: dict[str, int] = {}
-    try:
-        for verb, line in lines:
-            if verb not in fds:
-                fds[verb] = os.open(f"{directory}/devices.{verb}", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fds[verb], line.encode())
-            except OSError as failed:
-                path = f"{directory}/devices.{verb}"
-                raise error(failed.errno or errno.EIO, path, f"writing {line!r}") from None
-    finally:
-        for fd in fds.values():
-            os.close(fd)
-
-
-def _mkdir(path: str, *, anew: bool) -> bool:
-    """Whether the directory was made now; `anew` tries to remove an empty one first."""
-    for last in (False, True):
-        try:
-            os.mkdir(path, 0o755)
-            return True
-        except FileExistsError:
-            if last or not anew:
-                return False
-        try:
-            os.rmdir(path)
-        except OSError:
-            return False
-    return False
-
-
-def _rmdir(path: str, limit: float) -> None:
-    pause = 0.001
-    while True:
-        try:
-            os.rmdir(path)
-            return
-        except FileNotFoundError:
-            return
-        except OSError as failed:
-            if failed.errno != errno.EBUSY or time.monotonic() > limit:
-                raise
-        select.select([], [], [], pause)
-        pause = min(pause * 2, 0.05)
-
-
-def _enable(directory: str, wanted: Sequence[str]) -> None:
-    """Give controllers to the children of a v2 group: all at once, else each that is let (EBUSY: processes live in the
-    group itself; ENOENT: the parent did not pass it down)."""
-    have = words(f"{directory}/cgroup.subtree_control")
-    lack = [c for c in wanted if c not in have]
-    if not lack:
-        return
-    try:
-        _write(f"{directory}/cgroup.subtree_control", " ".join("+" + c for c in lack))
-    except OSError:
-        for controller in lack:
-            try:
-                _write(f"{directory}/cgroup.subtree_control", "+" + controller)
-            except OSError:
-                pass  # the limit that needs it will say so
-
-
-def _copy_cpuset(directory: str) -> None:
-    """A new v1 cpuset is empty (or, with cgroup.clone_children, its parent's) and takes nobody: give it what its parent
-    has."""
-    parent = os.path.dirname(directory)
-    for name in ("cpuset.cpus", "cpuset.mems"):
-        _write(f"{directory}/{name}", read(f"{parent}/{name}").strip())
