@@ -19,7 +19,7 @@ from tests import inventory
 from tests.conformance.test_limits import hold_devices
 from tests.hosts import IMAGE, Daemon, clients
 
-pytestmark = pytest.mark.needs("root", "cgroup2", "busybox", "docker")
+pytestmark = pytest.mark.needs("root", "cgroup2", "busybox")
 
 MIB = 1 << 20
 PATIENCE = 120.0
