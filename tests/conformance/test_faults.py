@@ -243,6 +243,25 @@ def test_kill_point(point: str) -> None:
     assert not left, f"left on the host after {point}: {left}"
 
 
+@pytest.mark.parametrize("point", ["engine.start.networked", "engine.start.spec"])
+def test_a_container_that_the_engine_died_before_starting_never_ran(daemon: Daemon, point: str) -> None:
+    """Its process had been made, not let go: no exit, no restart, no address."""
+    daemon.kill(signal.SIGTERM)
+    daemon.start(env={"WHARFIE_KILL_POINT": point})
+    daemon.client("run", "-d", "--name", "new", "--restart", "always", "-p", "18084:80", IMAGE, "sleep", "1000")
+    assert daemon.process is not None
+    daemon.process.wait(20)
+    daemon.process = None
+    daemon.start()
+    found = inspect(daemon, "new")
+    assert (found["State"]["Status"], found["State"]["ExitCode"], found["RestartCount"]) == ("created", 0, 0)
+    assert found["State"]["StartedAt"].startswith("0001-")
+    assert not any(each["IPAddress"] for each in found["NetworkSettings"]["Networks"].values())
+    assert not any(found["NetworkSettings"]["Ports"].values())
+    daemon.docker("start", "new")
+    assert state(daemon, "new")["Status"] == "running"
+
+
 def test_a_hundred_starts_and_stops_at_once(daemon: Daemon) -> None:
     """Every container ends in the state that its last request asked for."""
     names = [f"n{i}" for i in range(25)]

@@ -268,3 +268,23 @@ def test_an_end_that_comes_between_the_look_and_the_signal(verb: str) -> None:
         assert records.note == note, "the way led through"
 
     inside(scenario)
+
+
+def test_a_sysctl_of_an_interface_finds_it_there() -> None:
+    """However long the network takes to connect: what is set per interface has to wait for it."""
+    async def scenario(place: Place) -> None:
+        assert place.house is not None
+        networks = place.house._networks
+        connect = networks.connect
+
+        async def late(*args: object) -> None:
+            await asyncio.sleep(0.5)
+            await connect(*args)  # type: ignore[arg-type]
+
+        networks.connect = late  # type: ignore[method-assign]
+        for name in ("net.ipv4.conf.eth0.log_martians", "net/ipv4/conf/eth0/log_martians"):
+            path = "/proc/sys/net/ipv4/conf/eth0/log_martians"
+            _, end = await place.run("sh", "-c", f"exit $((40 + $(cat {path})))", sysctls={name: "1"})
+            assert end.code == 41, name
+
+    inside(scenario)

@@ -95,13 +95,13 @@ class Restore:
             found = await self._connect(live, directory)
             if found is not None:
                 return found if live.link is None else None
-        had_started = os.path.exists(directory.init)
-        self._take_note(live, directory)
         await bury(self._services, directory)
         exit = rundir.read_exit(directory)
-        if not (running or had_started):
+        # init.json is written before the process is let go
+        if not running and not (os.path.exists(directory.init) and (exit is None or exit.began)):
             await asyncio.to_thread(rundir.remove, directory)
             return None
+        self._take_note(live, directory)
         if not running:
             self._began(live, directory)
         if exit is None:

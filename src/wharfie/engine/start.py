@@ -77,7 +77,11 @@ class Starting:
             _, fds = await link.request(wire.PREPARE, launch=launch.asdict())
             undo.callback(wire.close_all, fds.values())
             points.reach("engine.start.prepared")
-            await _both(self._networking.connect(live, fds), self._create(live, link, fds["rootfs"], directory))
+            if _sets_up_interfaces(record):  # they have to be there
+                await self._networking.connect(live, fds)
+                await self._create(live, link, fds["rootfs"], directory)
+            else:
+                await _both(self._networking.connect(live, fds), self._create(live, link, fds["rootfs"], directory))
             points.reach("engine.start.networked")
             await self._attaching.unpark(live, link)
             said, started = await link.request(
@@ -171,6 +175,12 @@ class Starting:
         live.drop_parked()
         live.tell_ended()
         await self._services.records.note(record)
+
+
+def _sets_up_interfaces(record: Container) -> bool:
+    """Whether the user sets kernel parameters that the container's interfaces have (net.ipv4.conf.eth0.*), or that
+    change what they may be given."""
+    return any(name.startswith(("net.", "net/")) for name in record.host_config.sysctls or {})
 
 
 async def _both(*work: Awaitable[object]) -> None:

@@ -181,7 +181,7 @@ class Life:
         kind = getattr(error, "kind", "")
         self._end_making()
         code = {"no-command": 127, "not-executable": 126}.get(kind, 128)
-        self._settle(Exit(code, None, False, str(error), when.now()))
+        self._settle(Exit(code, None, False, str(error), when.now(), began=False))
 
     # ---- exit ----
 
@@ -293,7 +293,7 @@ class Life:
         """The engine has left before start: take everything down."""
         self._end_making()
         self._settle(Exit(record.UNKNOWN_CODE, None, False, "the engine left before the container was started",
-                          when.now()))
+                          when.now(), began=False))
 
     def strike(self) -> None:
         """After a rehearsal: close everything, record nothing."""

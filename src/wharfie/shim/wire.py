@@ -314,13 +314,15 @@ def _part(kind: Any, data: Any, path: str) -> Any:
 
 class Exit(Value):
     """The exit record: exit.json and the `exit` event. `at` is nanoseconds since 1970; `code` is 128+signal when the
-    process was killed; 255 with an `error` when nobody saw the end."""
+    process was killed; 255 with an `error` when nobody saw the end. `began`: the program was let go (a record without
+    the field says so too)."""
 
     code: int
     signal: int | None = None
     oom: bool = False
     error: str = ""
     at: int = 0
+    began: bool = True
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Exit:
