@@ -143,3 +143,31 @@ def test_options():
     assert options.parse("json-file", {"max-file": "3"}) == options.Options(0, 3)
     assert options.parse("json-file", {"max-size": "-1"}) == options.Options(0, 1)
     assert options.parse("local", {}) == options.Options(20_000_000, 5)
+
+
+@pytest.mark.parametrize(("tail", "expected"), [(1, b"c\n"), (2, b"b\nc\n"), (None, b"a\nb\nc\n")])
+def test_a_log_that_grows_while_it_is_read_is_read_to_where_it_ended(log, monkeypatch, tail, expected):
+    """Written between the look at the end and the first block: not the reader's any more, whether or not it rotates."""
+    made = _write(log, [b"a\n", b"b\n", b"c\n"], max_size=300, max_file=3)
+    block = reader.Reader.block
+
+    def late(self):
+        for n in range(4):
+            made.write(1, b"late\n", START + (9 + n) * SECOND)
+        return block(self)
+
+    monkeypatch.setattr(reader.Reader, "block", late)
+    assert _text(log, tail=tail) == expected
+
+
+def test_following_goes_on_where_the_tail_ended(log):
+    made = _write(log, [b"a\n", b"b\n"])
+    more = iter([b"c\n", b"d\n"])
+
+    def follow() -> bool:
+        line = next(more, None)
+        if line is not None:
+            made.write(1, line, START + 9 * SECOND)
+        return line is not None
+
+    assert _text(log, tail=1, follow=follow) == b"b\nc\nd\n"

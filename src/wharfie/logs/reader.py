@@ -107,12 +107,16 @@ class Reader:
         return bool(following) and self._open(following)
 
     def _seek_tail(self, count: int) -> None:
-        """Stand `count` lines before the end of all files."""
+        """Stand `count` lines before the end of all files, or before where reading ends."""
         names = segments(self.path)
+        if self._stop is not None:
+            names = _up_to(names, self._stop[0])
         for at in range(len(names) - 1, -1, -1):
             if not self._open(names[at]):
                 continue
-            self._offset, found = _last_lines(self._fd, count)
+            seen = os.fstat(self._fd)
+            size = self._stop[1] if self._stop is not None and seen.st_ino == self._stop[0] else seen.st_size
+            self._offset, found = _last_lines(self._fd, count, size)
             count -= found
             if count <= 0:
                 return
@@ -133,9 +137,29 @@ def _oldest(path: str) -> str:
     return names[0] if names else path
 
 
-def _last_lines(fd: int, count: int) -> tuple[int, int]:
-    """Offset of the last `count` whole lines of a file, and how many there are (at most `count`)."""
-    size = os.fstat(fd).st_size
+def _up_to(names: list[str], inode: int) -> list[str]:
+    """The files up to the one with this inode; all of them when it is gone."""
+    for at, name in enumerate(names):
+        try:
+            if os.stat(name).st_ino == inode:
+                return names[: at + 1]
+        except FileNotFoundError:
+            continue
+    return names
+
+
+def end_of(path: str) -> tuple[int, int] | None:
+    """Where a log ends at this moment: (inode, offset), None when there is none."""
+    try:
+        seen = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return seen.st_ino, seen.st_size
+
+
+def _last_lines(fd: int, count: int, size: int) -> tuple[int, int]:
+    """Offset of the last `count` whole lines of the first `size` bytes of a file, and how many there are (at most
+    `count`)."""
     if count <= 0:
         return size, 0
     at, need = size, count + 1
@@ -165,9 +189,10 @@ def read(
     newline, or one part of a long line without.
 
     tail: only that many lines before the end; since, until: nanoseconds, 0 = no bound (until ends the reading).
+    Without `follow` the reading ends where the log ended when it began, however fast it grows.
     follow: called whenever nothing more is there; it waits a while and says whether to look again. After it has said
     no, the log is read once more to its end."""
-    reader = Reader(path, tail=tail)
+    reader = Reader(path, tail=tail, stop=end_of(path) if follow is None else None)
     last = follow is None
     try:
         while True:
