@@ -7,16 +7,18 @@ import itertools
 import os
 import select
 import signal
+import socket
 import time
 
 import pytest
 
 from tests.kernel import shim_dock
 from wharfie.base import errors, ids
-from wharfie.kernel import cgroups
+from wharfie.kernel import cgroups, syscalls
 from wharfie.shim import wire
 
 pytestmark = pytest.mark.needs("root", "busybox")
+_NR_PIDFD_GETFD = 438
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,24 @@ def test_a_maker_that_dies_leaves_no_zombie_in_the_container(dock):
     box.gone()
 
 
+def test_a_joiner_in_the_containers_hands_may_say_anything(dock):
+    """With CAP_SYS_PTRACE a container may speak through the channel of a process that has not become the program yet."""
+    for word in (b"5", b'["failed"]', b'{"failed": {"errno": 1e999}}', b"[" * 50_000, b"\xff"):
+        box = dock.container()
+        init = box.run("sh", "-c", STOPPER)["pid"]
+        _makers_of_stopped_joiners(box, init)
+        for pid in _stopped_joiners(box, init):
+            pidfd = os.pidfd_open(pid)
+            fd = syscalls.call(_NR_PIDFD_GETFD, pidfd, 3, 0)
+            with socket.socket(fileno=fd) as channel, contextlib.suppress(BrokenPipeError):
+                channel.send(word)
+            os.close(pidfd)
+        assert box.ask("top", args="-o pid")[0]["processes"], word
+        box.ask("signal", signal=9)
+        assert box.exit()["code"] == 137
+        box.gone()
+
+
 def _makers_of_stopped_joiners(box, init: int) -> list[int]:
     """Ask for execs until the container has stopped one before it became the program: the makers that wait for it."""
     limit = time.monotonic() + 2 * shim_dock.PATIENCE
@@ -119,13 +139,17 @@ def _makers_of_stopped_joiners(box, init: int) -> list[int]:
         while not select.select([box.sock], [], [], 0.05)[0]:
             family = _children(box.pid)
             makers = [pid for pid in family if _name(pid) == "wharfie-maker" and _namespaced(pid) == 1]
-            stopped = [pid for pid in family if pid != init and _namespaced(pid) == 2 and _state(pid) == "T"]
+            stopped = _stopped_joiners(box, init)
             if stopped and makers and makers == before:
                 return makers
             before = makers
             assert time.monotonic() < limit, (makers, stopped)
         box.events.append(box.receive()[0])  # it came through, or an earlier one has ended
     raise AssertionError
+
+
+def _stopped_joiners(box, init: int) -> list[int]:
+    return [pid for pid in _children(box.pid) if pid != init and _namespaced(pid) == 2 and _state(pid) == "T"]
 
 
 def _children(pid: int) -> list[int]:

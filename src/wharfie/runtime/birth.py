@@ -57,9 +57,18 @@ class Birth:
 
     def step(self) -> str:
         """Read the next report; blocks unless the channel is readable. Out: its kind, END once the program runs.
-        Raises what the process reports, or that it has ended without a word."""
+        Raises what the process reports, or that it has ended without a word; Unavailable, OSError, and StepFailed for
+        whatever means nothing: it may be the container that speaks."""
         if self._deadline is not None:
             self._await(self._deadline)
+        try:
+            return self._step()
+        except (errors.WharfieError, OSError):
+            raise
+        except Exception as error:
+            raise faults.StepFailed("start the process", 0, detail=f"its report means nothing ({error})") from error
+
+    def _step(self) -> str:
         try:
             got = self.channel.receive()
         except OSError:
@@ -81,7 +90,8 @@ class Birth:
     def _await(self, deadline: float) -> None:
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        left = deadline - time.monotonic()
+        if left < 0 or not poll.poll(left * 1000):
             raise errors.Unavailable(f"the process did not begin within {PATIENCE_SECONDS:.0f} s: is it stopped?")
 
     def _take(self, message: dict[str, Any], fds: list[int]) -> str:

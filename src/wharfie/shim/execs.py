@@ -115,7 +115,7 @@ class Execs:
         """A report of its birth. Once it is visible to the container its descriptors are known."""
         try:
             kind = one.birth.step()
-        except (errors.WharfieError, OSError, LookupError, ValueError) as error:
+        except (errors.WharfieError, OSError) as error:
             self._failed(one, error)
             return
         if kind == "pid":
