@@ -113,7 +113,7 @@ def test_a_maker_that_dies_leaves_no_zombie_in_the_container(dock):
 
 
 def test_a_joiner_in_the_containers_hands_may_say_anything(dock):
-    """With CAP_SYS_PTRACE a container may speak through the channel of a process that has not become the program yet."""
+    """With CAP_SYS_PTRACE a container may speak through the channel of a process that is not yet the program."""
     for word in (b"5", b'["failed"]', b'{"failed": {"errno": 1e999}}', b"[" * 50_000, b"\xff"):
         box = dock.container()
         init = box.run("sh", "-c", STOPPER)["pid"]
