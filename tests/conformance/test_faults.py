@@ -186,6 +186,9 @@ def test_a_gate_is_killed(daemon: Daemon) -> None:
     until(lambda: connects(daemon, 18080), what="the published port of the engine that came back")
 
 
+AFTER_THE_START = ("shim.start.answered", "shim.exit.reaped", "shim.exit.recorded")
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_kill_point(point: str) -> None:
     """One process dies at a named place of create or start. Afterwards the engine (restarted if it was the victim, and
@@ -214,9 +217,11 @@ def test_kill_point(point: str) -> None:
             "sleep 0.3; exit 5",
         ]
         try:
-            daemon.client(*command, timeout=20)
+            done = daemon.client(*command, timeout=20)
         except subprocess.TimeoutExpired:
             pytest.fail(f"the client hung when a process died at {point}")
+        if point.startswith(("init.", "shim.")) and point not in AFTER_THE_START:
+            assert done.returncode, f"{point} was never reached"
         assert daemon.process is not None
         if point.startswith("engine."):
             try:
