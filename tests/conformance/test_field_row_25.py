@@ -47,9 +47,14 @@ class Door:
         self.programs = list(clients().values())
 
     def canaries(self) -> list[tuple[object, ...]]:
-        """Everything about the canary, and of the host's own directories that an escape would aim at."""
+        """Everything about the canary; and of the host's own directories that an escape would aim at, where others make
+        files too, what a hostile entry could change."""
         found: list[tuple[object, ...]] = []
-        for path in sorted([self.canary, *self.canary.rglob("*"), Path("/root"), Path("/etc"), Path("/etc/passwd")]):
+        for path in (Path("/root"), Path("/etc")):
+            at = path.lstat()
+            found.append((str(path), at.st_mode, at.st_uid, at.st_gid, sorted(os.listxattr(path)),
+                          sorted(name for name in os.listdir(path) if "evil" in name)))
+        for path in sorted([self.canary, *self.canary.rglob("*"), Path("/etc/passwd")]):
             at = path.lstat()
             text = path.read_bytes() if stat.S_ISREG(at.st_mode) else b""
             found.append((str(path), at.st_mode, at.st_uid, at.st_gid, at.st_nlink, at.st_size, at.st_mtime_ns, text,
